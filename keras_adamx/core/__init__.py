@@ -1,0 +1,1 @@
+"""The machinery that all optimizers share; no algorithm lives here."""

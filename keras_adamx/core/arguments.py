@@ -1,0 +1,259 @@
+"""Declared arguments: written once, checked, stored, saved and documented from there.
+
+A class lists what its constructor takes as class attributes:
+
+    beta_1: float = hyperparameter(0.9, at_least=0.0, below=1.0)
+    amsgrad: bool = flag(False)
+
+and the signature, the checks, `get_config` and the defaults follow.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+from keras.optimizers.schedules import LearningRateSchedule
+
+LearningRate = float | LearningRateSchedule | Callable[..., Any]
+
+
+class Argument:
+    """One argument of a class: its default, its check and the words for the error."""
+
+    name = ""
+
+    def __init__(self, default: Any, check: Callable[[Any], Any], allowed: str) -> None:
+        self.default = default
+        self.allowed = allowed
+        self._check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        try:
+            return instance.__dict__[self.name]
+        except KeyError:
+            raise AttributeError(self.name) from None
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if getattr(instance, "built", False) and self.name not in instance.mutable:
+            raise AttributeError(
+                f"{type(instance).__name__}.{self.name} cannot be changed once the "
+                "optimizer is built: its value is part of the compiled update. Create "
+                f"a new optimizer. Received: {self.name}={value!r}"
+            )
+        instance.__dict__[self.name] = self.checked(value, type(instance).__name__)
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """Return the value to store, or raise an error that says what is allowed."""
+        try:
+            return self._check(value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"{owner}: argument `{self.name}` must be {self.allowed}. "
+                f"Received: {self.name}={value!r}"
+            ) from None
+
+
+def _number(value: Any) -> float:
+    """A Python float from any real scalar: an int, a numpy scalar or 0-d array."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError
+    value = float(value)
+    if math.isnan(value):
+        raise ValueError
+    return value
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError
+    return int(value)
+
+
+def _interval(
+    above: float | None,
+    at_least: float | None,
+    below: float | None,
+    at_most: float | None,
+) -> str:
+    bounds = ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
+    words = [f"{sign} {bound:g}" for sign, bound in bounds if bound is not None]
+    return " and ".join(words)
+
+
+def _bounded(
+    convert: Callable[[Any], Any],
+    kind: str,
+    *,
+    optional: bool,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> tuple[Callable[[Any], Any], str]:
+    def check(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        value = convert(value)
+        if (
+            (above is not None and not value > above)
+            or (at_least is not None and not value >= at_least)
+            or (below is not None and not value < below)
+            or (at_most is not None and not value <= at_most)
+            or math.isinf(value)
+        ):
+            raise ValueError
+        return value
+
+    interval = _interval(above, at_least, below, at_most)
+    allowed = f"{kind} {interval}".strip() + (" or None" if optional else "")
+    return check, allowed
+
+
+def hyperparameter(
+    default: float | None,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+    optional: bool = False,
+) -> Any:
+    """A real number of the rule, available to it as `hyper.<name>`."""
+    check, allowed = _bounded(
+        _number,
+        "a finite number",
+        optional=optional,
+        above=above,
+        at_least=at_least,
+        below=below,
+        at_most=at_most,
+    )
+    return Argument(default, check, allowed)
+
+
+def count(default: int | None, *, at_least: int = 1, optional: bool = False) -> Any:
+    """A whole number."""
+    check, allowed = _bounded(
+        _integer, "an integer", optional=optional, at_least=at_least
+    )
+    return Argument(default, check, allowed)
+
+
+def flag(default: bool) -> Any:
+    """A yes or no that is fixed when the optimizer is built."""
+
+    def check(value: Any) -> bool:
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        return bool(value)
+
+    return Argument(default, check, "True or False")
+
+
+def choice(default: Any, options: Iterable[Any]) -> Any:
+    """One of a few values."""
+    options = tuple(options)
+
+    def check(value: Any) -> Any:
+        # Compared by type as well: True equals 1 and would slip through.
+        for option in options:
+            if type(value) is type(option) and value == option:
+                return value
+        raise ValueError
+
+    return Argument(default, check, "one of " + ", ".join(map(repr, options)))
+
+
+def text(default: str | None, *, optional: bool = False) -> Any:
+    """A string."""
+
+    def check(value: Any) -> str | None:
+        if isinstance(value, str) or (value is None and optional):
+            return value
+        raise TypeError
+
+    return Argument(default, check, "a string" + (" or None" if optional else ""))
+
+
+def rate(default: float) -> Any:
+    """The learning rate: a number >= 0, a `LearningRateSchedule` or a callable."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, type):
+            raise TypeError
+        if isinstance(value, LearningRateSchedule) or callable(value):
+            return value
+        value = _number(value)
+        if value < 0.0 or math.isinf(value):
+            raise ValueError
+        return value
+
+    return Argument(
+        default,
+        check,
+        "a finite number >= 0, a LearningRateSchedule, or a callable that takes "
+        "nothing or the number of updates made so far",
+    )
+
+
+class Declared:
+    """Base of classes whose constructor arguments are `Argument` attributes."""
+
+    arguments: ClassVar[dict[str, Argument]] = {}
+    # Arguments that may be set after `build`, since nothing compiled depends on them.
+    mutable: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = {k: v for k, v in vars(cls).items() if isinstance(v, Argument)}
+        cls.arguments = {**cls.arguments, **own}
+        if "__init__" not in vars(cls):
+            cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+                [
+                    inspect.Parameter(
+                        name,
+                        inspect.Parameter.POSITIONAL_OR_KEYWORD
+                        if name == "learning_rate"
+                        else inspect.Parameter.KEYWORD_ONLY,
+                        default=argument.default,
+                    )
+                    for name, argument in cls._in_order(own)
+                ]
+            )
+
+    @classmethod
+    def _in_order(cls, own: dict[str, Argument]) -> list[tuple[str, Argument]]:
+        """The learning rate, what the class itself declares, then what it inherits."""
+        names = ["learning_rate", *own, *cls.arguments]
+        return [
+            (n, cls.arguments[n]) for n in dict.fromkeys(names) if n in cls.arguments
+        ]
+
+    @classmethod
+    def bind(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Complete the given arguments by the defaults and check every one."""
+        for name, value in given.items():
+            if name not in cls.arguments:
+                close = difflib.get_close_matches(name, cls.arguments, n=1)
+                hint = f" Did you mean `{close[0]}`?" if close else ""
+                raise TypeError(
+                    f"{cls.__name__}: unknown argument `{name}`. Received: "
+                    f"{name}={value!r}.{hint} Allowed: {', '.join(cls.arguments)}"
+                )
+        return {
+            name: argument.checked(given.get(name, argument.default), cls.__name__)
+            for name, argument in cls.arguments.items()
+        }

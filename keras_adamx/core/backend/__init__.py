@@ -1,0 +1,34 @@
+"""What the backends do differently, one file a backend behind the same names.
+
+- `Executor`: runs a program of pure functions and assigns what it returns.
+- `as_bits`, `from_bits`: float32 to int32 of the same bits and back.
+- `assign`: copy variables into others, outside of a step.
+- `map_elementwise`: run an element-wise update over many variables.
+- `new_variable`: a state variable that lives where its model variable lives.
+- `outside_graph`: a context in which assignments happen now, not in every step.
+- `read`: the value of a variable as a tensor.
+- `to_dense`: a gradient as a dense tensor, repeated rows summed.
+"""
+
+from importlib import import_module
+
+import keras
+
+if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
+    raise ImportError(
+        "keras_adamx trains with Keras on TensorFlow, JAX or PyTorch. The backend of "
+        f"Keras is {keras.backend.backend()!r}: set the environment variable "
+        "KERAS_BACKEND to 'tensorflow', 'jax' or 'torch' before keras is imported."
+    )
+
+_module = import_module(f"keras_adamx.core.backend.{keras.backend.backend()}")
+
+Executor = _module.Executor
+as_bits = _module.as_bits
+assign = _module.assign
+from_bits = _module.from_bits
+map_elementwise = _module.map_elementwise
+new_variable = _module.new_variable
+outside_graph = _module.outside_graph
+read = _module.read
+to_dense = _module.to_dense

@@ -1,0 +1,234 @@
+"""State in files: named by slot and variable, versioned, checked on the way back.
+
+A saved state is a table of arrays under names such as `momentum:3:dense.kernel`, beside
+a manifest (JSON) that says which optimizer wrote it and for which variables. Reading
+compares the manifest with the optimizer at hand and refuses what does not fit, by name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+if TYPE_CHECKING:
+    from keras_adamx.core.optimizer import Optimizer
+
+FORMAT = 1
+MANIFEST = "manifest"
+ITERATION = "iteration"
+LEARNING_RATE = "learning_rate"
+_NUMBER = re.compile(r"_(\d+)$")
+
+
+def _named_variables(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
+    """Every state variable under its name in a file."""
+    yield ITERATION, optimizer.gradients_seen
+    if optimizer.saved_learning_rate is not None:
+        yield LEARNING_RATE, optimizer.saved_learning_rate
+    if optimizer.rounding_seed is not None:
+        yield "rounding_seed", optimizer.rounding_seed
+    for name, variable in optimizer.shared_variables.items():
+        yield f"shared:{name}", variable
+    for entry in optimizer.entries:
+        of = f"{entry.position}:{entry.path.replace('/', '.')}"
+        for name, variable in entry.slot_variables.items():
+            yield f"{name}:{of}", variable
+        if entry.average is not None:
+            yield f"average:{of}", entry.average
+        if entry.accumulator is not None:
+            yield f"gradient_sum:{of}", entry.accumulator
+
+
+def save(optimizer: Optimizer, store: Any) -> None:
+    """Write all state variables and the manifest."""
+    manifest = {
+        "format": FORMAT,
+        "optimizer": keras.saving.get_registered_name(type(optimizer)),
+        "variables": [
+            {"path": entry.path, "shape": list(entry.shape)}
+            for entry in optimizer.entries
+        ],
+    }
+    store[MANIFEST] = np.frombuffer(json.dumps(manifest).encode(), dtype=np.uint8)
+    for name, variable in _named_variables(optimizer):
+        store[name] = keras.ops.convert_to_numpy(variable)
+
+
+def copy(store: Any) -> dict[str, np.ndarray]:
+    """The store as arrays that outlive the file."""
+    return {name: np.array(store[name]) for name in store.keys()}  # noqa: SIM118
+
+
+def load(optimizer: Optimizer, store: Any) -> None:
+    """Check the saved state against the optimizer, then assign all of it."""
+    saved = copy(store)
+    where = f"The saved state cannot be loaded into {type(optimizer).__name__} "
+    where += f"'{optimizer.name}': "
+    manifest = _manifest(saved, where)
+    own = keras.saving.get_registered_name(type(optimizer))
+    if manifest["optimizer"] != own:
+        raise ValueError(
+            f"{where}it was written by {manifest['optimizer']}, not {own}."
+        )
+    if manifest["variables"] or optimizer.entries:
+        _check_variables(optimizer, manifest["variables"], where)
+    paths = [variable["path"] for variable in manifest["variables"]]
+
+    values = {}
+    for name, variable in _named_variables(optimizer):
+        key = _saved_name(name, paths)
+        if name == LEARNING_RATE and key not in saved:
+            continue  # Saved under a schedule: the rate given to this optimizer holds.
+        if key not in saved:
+            raise ValueError(f"{where}it lacks '{name}'. {_why_missing(name)}")
+        value = saved.pop(key)
+        if tuple(value.shape) != tuple(variable.shape):
+            raise ValueError(
+                f"{where}'{name}' has the shape {tuple(variable.shape)} here and "
+                f"{tuple(value.shape)} in the file."
+            )
+        values[name] = value
+    # A schedule has no use for a rate that was saved as a number.
+    superfluous = saved.keys() - {LEARNING_RATE}
+    if superfluous:
+        raise ValueError(
+            f"{where}it holds {sorted(superfluous)}, which this optimizer does not "
+            "keep. Was it written with other arguments?"
+        )
+    for name, variable in _named_variables(optimizer):
+        if name in values:
+            variable.assign(values[name])
+
+
+def _manifest(saved: dict[str, np.ndarray], where: str) -> dict[str, Any]:
+    if MANIFEST not in saved:
+        raise ValueError(
+            f"{where}it has no manifest. It was written by another optimizer (of "
+            "Keras, say, which numbers its variables), or the file is damaged."
+        )
+    try:
+        manifest = json.loads(saved.pop(MANIFEST).tobytes())
+        complete = isinstance(manifest["variables"], list) and manifest["optimizer"]
+        version = manifest["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{where}its manifest is damaged.") from error
+    if not complete or version != FORMAT:
+        raise ValueError(
+            f"{where}its format is {version!r}; this release reads {FORMAT}."
+        )
+    return manifest
+
+
+def _why_missing(name: str) -> str:
+    reasons = {
+        "average": "Was it written without `use_ema`?",
+        "gradient_sum": "Was it written without `gradient_accumulation_steps`?",
+        "rounding_seed": "Was it written for float32 weights?",
+    }
+    return reasons.get(name.partition(":")[0], "Is the file truncated?")
+
+
+def _saved_name(name: str, saved_paths: list[str]) -> str:
+    """The name in the file: there, the path is the one that the variable had then."""
+    kind, _, of = name.partition(":")
+    index = of.partition(":")[0]
+    if not index.isdigit():
+        return name
+    return f"{kind}:{index}:{saved_paths[int(index)].replace('/', '.')}"
+
+
+def _check_variables(
+    optimizer: Optimizer, saved: list[dict[str, Any]], where: str
+) -> None:
+    """Same number, shapes and order of variables, or an error that names the first."""
+    entries = optimizer.entries
+    if len(saved) != len(entries):
+        known = {_canonical(v["path"]) for v in saved}
+        other = [e.path for e in entries if _canonical(e.path) not in known]
+        raise ValueError(
+            f"{where}it is for {len(saved)} variables, the model has {len(entries)}."
+            + (f" Not in the file: {other}." if other else "")
+        )
+    paths = [variable["path"] for variable in saved]
+    same = _same_names(paths, [entry.path for entry in entries])
+    for entry, variable, agrees in zip(entries, saved, same):
+        if tuple(variable["shape"]) != entry.shape:
+            raise ValueError(
+                f"{where}variable {entry.position}, '{entry.path}', has the shape "
+                f"{entry.shape} here and {tuple(variable['shape'])} "
+                f"in the file (as '{variable['path']}')."
+            )
+        if not agrees:
+            raise ValueError(
+                f"{where}variable {entry.position} is '{entry.path}' here and "
+                f"'{variable['path']}' in the file. Were layers renamed or reordered?"
+            )
+
+
+def _canonical(path: str) -> str:
+    """A path without the numbers that Keras appends to automatic names."""
+    return "/".join(_NUMBER.sub("", part) for part in path.split("/"))
+
+
+def _same_names(saved: list[str], here: list[str]) -> list[bool]:
+    """Whether each pair of paths can be the same variable.
+
+    Paths change without the model changing: a reloaded `Sequential` loses the prefix of
+    the model, and automatic names count on (`dense_3` for `dense`). So a prefix may be
+    missing on one side, and of numbered names only the order has to agree.
+    """
+    pairs = [_common_suffix(a, b) for a, b in zip(saved, here)]
+    ranks = [_ranks([pair[side] for pair in pairs]) for side in (0, 1)]
+    return [
+        all(_ranked(a, ranks[0]) == _ranked(b, ranks[1]) for a, b in zip(*pair))
+        for pair in pairs
+    ]
+
+
+def _common_suffix(a: str, b: str) -> tuple[list[str], list[str]]:
+    left, right = a.split("/"), b.split("/")
+    length = min(len(left), len(right))
+    return left[-length:], right[-length:]
+
+
+def _ranks(paths: list[list[str]]) -> dict[str, list[int]]:
+    """For each base name the numbers that occur behind it, in ascending order."""
+    numbers: dict[str, set[int]] = {}
+    for path in paths:
+        for part in path:
+            base, number = _split(part)
+            numbers.setdefault(base, set()).add(number)
+    return {base: sorted(found) for base, found in numbers.items()}
+
+
+def _split(part: str) -> tuple[str, int]:
+    number = _NUMBER.search(part)
+    return _NUMBER.sub("", part), int(number.group(1)) if number else 0
+
+
+def _ranked(part: str, ranks: dict[str, list[int]]) -> tuple[str, int]:
+    base, number = _split(part)
+    return base, ranks[base].index(number)
+
+
+def warn_about_missing_state(optimizer: Optimizer) -> None:
+    """A file of weights without optimizer state leaves the state as it is: say so."""
+    warnings.warn(
+        f"The file holds no state for the optimizer '{optimizer.name}': its state is "
+        "left as it is.",
+        stacklevel=3,
+    )
+
+
+def track_for_checkpoints(optimizer: Optimizer) -> None:
+    """Let `tf.train.Checkpoint` see the state under its names."""
+    for name, variable in _named_variables(optimizer):
+        # By position: a checkpoint finds its objects by exact names, and the paths of
+        # variables are other ones in the next process.
+        optimizer.track_for_checkpoints(variable, "_".join(name.split(":")[:2]))

@@ -1,0 +1,130 @@
+"""Methods that divide by how much a gradient varies, not by how large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from keras import ops
+
+from keras_adamx.core.arguments import flag, hyperparameter, rate
+from keras_adamx.core.arithmetic import bias_correction
+from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.slots import Hyper, Slot, State, Weights
+
+
+class SDProp(Optimizer):
+    """Divides each gradient by the standard deviation of its recent values.
+
+    With gradient g at step t = 1, 2, …, decay γ and learning rate η, from μ = c = 0:
+
+        c ← γ c + γ (1 - γ) (g - μ)²         with the old μ
+        μ ← γ μ + (1 - γ) g
+        w ← w - η √(1 - γᵗ) g / (√c + ε)
+
+    and with momentum ρ: b ← ρ b + √(1 - γᵗ) g / (√c + ε), w ← w - η b. RMSprop with the
+    centred second moment: noise slows the step down, a large but steady gradient does
+    not. A constant gradient drives c to zero, and the step grows until ε bounds it:
+    that is the rule. Where gradients may be constant, choose a larger ε.
+
+    State: `mean` (μ), `variance` (c) and, with momentum, `momentum` (b), each of the
+    shape of the weights.
+
+    Args:
+        rho: γ in [0, 1). The authors also use 0.999 with a learning rate of 1e-4.
+        epsilon: ε >= 0.
+        momentum: ρ in [0, 1).
+        bias_correction: False to leave out the factor √(1 - γᵗ), as the authors' later
+            packages do.
+
+    Example:
+        >>> optimizer = keras_adamx.SDProp(1e-3)
+
+    Source:
+        Ida, Fujiwara, Iwamura 2017, "Adaptive learning rate via covariance matrix based
+        preconditioning for deep neural networks", IJCAI, arXiv:1605.09593.
+    """
+
+    elementwise = True
+
+    learning_rate: Any = rate(0.001)
+    rho: float = hyperparameter(0.99, at_least=0.0, below=1.0)
+    epsilon: float = hyperparameter(1e-8, at_least=0.0)
+    momentum: float = hyperparameter(0.0, at_least=0.0, below=1.0)
+    bias_correction: bool = flag(True)
+
+    def slots(self, weights: Weights) -> Iterable[Slot]:
+        yield Slot("mean")
+        yield Slot("variance", nonnegative=True)
+        if self.momentum:
+            yield Slot("momentum")
+
+    def direction(self, gradient: Any, weights: Any, state: State, hyper: Hyper) -> Any:
+        surprise = gradient - state.mean
+        state.variance = hyper.rho * (
+            state.variance + (1.0 - hyper.rho) * ops.square(surprise)
+        )
+        state.mean = state.mean + (1.0 - hyper.rho) * surprise
+        step = gradient / (ops.sqrt(state.variance) + hyper.epsilon)
+        if self.bias_correction:
+            step = ops.sqrt(bias_correction(hyper.rho, hyper.step)) * step
+        if not self.momentum:
+            return step
+        state.momentum = hyper.momentum * state.momentum + step
+        return state.momentum
+
+
+class Adastand(Optimizer):
+    """Adam with the standard deviation of the gradients in place of their size.
+
+    With gradient g at step t = 1, 2, … and learning rate η, from m = v = 0:
+
+        v ← β₂ v + β₂ (1 - β₂) (g - m)²      with the old m
+        m ← β₁ m + (1 - β₁) (g - m)
+        w ← w - η √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + ε)
+
+    m settles at g/2 for a constant gradient g, not at g, and √v at √β₂ |g|/2: that is
+    the rule.
+
+    State: `momentum` (m), `variance` (v) and, with `amsgrad`, `variance_max`, each of
+    the shape of the weights.
+
+    Args:
+        beta_1: β₁ in [0, 1). The authors' TensorFlow package uses 0.7.
+        beta_2: β₂ in [0, 1). The authors' TensorFlow package uses 0.99.
+        epsilon: ε >= 0.
+        amsgrad: Use the largest v so far in place of v.
+
+    Example:
+        >>> optimizer = keras_adamx.Adastand(1e-3)
+
+    Source:
+        Ida, Fujiwara (NTT) 2018; sample packages published by NTT.
+    """
+
+    elementwise = True
+
+    learning_rate: Any = rate(0.001)
+    beta_1: float = hyperparameter(0.9, at_least=0.0, below=1.0)
+    beta_2: float = hyperparameter(0.999, at_least=0.0, below=1.0)
+    epsilon: float = hyperparameter(1e-8, at_least=0.0)
+    amsgrad: bool = flag(False)
+
+    def slots(self, weights: Weights) -> Iterable[Slot]:
+        yield Slot("momentum")
+        yield Slot("variance", nonnegative=True)
+        if self.amsgrad:
+            yield Slot("variance_max", nonnegative=True)
+
+    def direction(self, gradient: Any, weights: Any, state: State, hyper: Hyper) -> Any:
+        surprise = gradient - state.momentum
+        state.variance = hyper.beta_2 * (
+            state.variance + (1.0 - hyper.beta_2) * ops.square(surprise)
+        )
+        state.momentum = hyper.beta_1 * state.momentum + (1.0 - hyper.beta_1) * surprise
+        variance = state.variance
+        if self.amsgrad:
+            variance = state.variance_max = ops.maximum(state.variance_max, variance)
+        scale = ops.sqrt(bias_correction(hyper.beta_2, hyper.step))
+        scale = scale / bias_correction(hyper.beta_1, hyper.step)
+        return scale * state.momentum / (ops.sqrt(variance) + hyper.epsilon)

@@ -1,0 +1,1 @@
+"""Tests of what must hold between the optimizers, and of each by itself."""

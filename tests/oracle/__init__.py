@@ -1,0 +1,1 @@
+"""Tests of the optimizers against recursions and against other packages."""

@@ -1,0 +1,616 @@
+"""Write the stored trajectories of reference implementations.
+
+Needs an environment of its own, so that the tests need none of these packages::
+
+    python -m venv reference
+    reference/bin/pip install -r tests/oracle/requirements.txt
+    reference/bin/python tests/oracle/make_trajectories.py
+
+Every file in ``trajectories/`` is rewritten, and files of cases that are gone are
+removed. All of it is float64 and deterministic, and each number is rounded to 14
+digits, so that a second run reproduces the files.
+
+A file holds the starting weights, the gradients of each step and the weights after
+each step; which implementation made them (``package``, ``version`` and
+``reference``, the call that was made); and the class and the arguments of this
+package that must follow the same path (``optimizer``, ``arguments``). Learning rates
+are powers of two, because Keras keeps the learning rate in float32.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import optax
+import pytorch_optimizer
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FOLDER = Path(__file__).parent / "trajectories"
+SEED = 20250117
+STEPS = 8
+#: Shape of each tensor and the size of its gradients; the last one gets none at all.
+TENSORS = (
+    ((), 1.0),
+    ((3,), 0.25),
+    ((3, 2), 2.0),
+    ((2, 1, 2, 3), 0.03125),
+    ((2,), 0.0),
+)
+
+Arrays = list[np.ndarray]
+Transform = tuple[str, dict[str, Any]]
+
+
+def draw(seed: int) -> tuple[Arrays, list[Arrays]]:
+    """Draw weights and gradients that float32 holds exactly and JSON in short."""
+    generator = np.random.default_rng(seed)
+
+    def dyadic(shape: tuple[int, ...], size: float) -> np.ndarray:
+        return size * np.round(64 * generator.standard_normal(shape)) / 64 + 0.0
+
+    weights = [dyadic(shape, 1.0) for shape, _ in TENSORS]
+    gradients = [[dyadic(*tensor) for tensor in TENSORS] for _ in range(STEPS)]
+    return weights, gradients
+
+
+def call(name: str, arguments: dict[str, Any]) -> str:
+    """Write a call out as it stands in code."""
+    return f"{name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})"
+
+
+def follow_torch(
+    optimizer_class: type[torch.optim.Optimizer],
+    arguments: dict[str, Any],
+    step_lr: dict[str, Any] | None,
+    weights: Arrays,
+    gradients: list[Arrays],
+) -> Iterable[Arrays]:
+    """Follow an optimizer of torch, or one that has its interface."""
+    parameters = [torch.nn.Parameter(torch.tensor(w)) for w in weights]
+    optimizer = optimizer_class(parameters, foreach=False, **arguments)
+    scheduler = None
+    if step_lr is not None:
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, **step_lr)
+    for step in gradients:
+        for parameter, gradient in zip(parameters, step, strict=True):
+            parameter.grad = torch.tensor(gradient)
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        yield [parameter.detach().numpy().copy() for parameter in parameters]
+
+
+def build_optax(name: str, arguments: dict[str, Any]) -> optax.GradientTransformation:
+    """Build one transformation; a list stands for a function of the step."""
+    arguments = {
+        key: jax.numpy.asarray(value).__getitem__ if isinstance(value, list) else value
+        for key, value in arguments.items()
+    }
+    return getattr(optax, name)(**arguments)
+
+
+def follow_optax(
+    transforms: list[Transform],
+    accumulation: int,
+    weights: Arrays,
+    gradients: list[Arrays],
+) -> Iterable[Arrays]:
+    """Follow a chain of optax's transformations."""
+    optimizer = optax.chain(*(build_optax(*transform) for transform in transforms))
+    if accumulation > 1:
+        optimizer = optax.MultiSteps(
+            optimizer, accumulation, accumulator_dtype="float64"
+        )
+    parameters = [jax.numpy.asarray(w) for w in weights]
+    state = optimizer.init(parameters)
+    for step in gradients:
+        updates, state = optimizer.update(
+            [jax.numpy.asarray(g) for g in step], state, parameters
+        )
+        parameters = optax.apply_updates(parameters, updates)
+        yield [np.asarray(parameter) for parameter in parameters]
+
+
+def rounded(arrays: Arrays) -> list[Any]:
+    """Turn arrays into nested lists of numbers of at most 14 digits."""
+    return [np.vectorize(lambda x: float(f"{x:.14g}"))(a).tolist() for a in arrays]
+
+
+def store(
+    file: Path, head: dict[str, Any], gradients: list[Arrays], path: Iterable[Arrays]
+) -> None:
+    """Write one file, one line for each step."""
+    lines = [f' "{key}": {json.dumps(value)},' for key, value in head.items()]
+    for key, steps in (("gradients", gradients), ("trajectory", path)):
+        rows = ",\n".join(f"  {json.dumps(rounded(step))}" for step in steps)
+        lines.append(f' "{key}": [\n{rows}\n ],')
+    text = "\n".join(["{", *lines]).removesuffix(",") + "\n}\n"
+    file.write_text(text, encoding="utf-8")
+
+
+RATE = 0.0625
+HALVED = {"class": "StepDecay", "arguments": {"initial_learning_rate": 0.125}}
+HALVED["arguments"] |= {"step_size": 3, "gamma": 0.5}
+STEP_LR = {"step_size": 3, "gamma": 0.5}
+
+#: name: class of torch, its arguments, arguments of its StepLR, our class and ours.
+TORCH: dict[str, tuple[str, dict[str, Any], Any, str, dict[str, Any]]] = {
+    "sgd": ("SGD", {"lr": RATE}, None, "SGD", {"learning_rate": RATE}),
+    "sgd_momentum": (
+        "SGD",
+        {"lr": 0.125, "momentum": 0.8},
+        STEP_LR,
+        "SGD",
+        {"learning_rate": HALVED, "momentum": 0.8},
+    ),
+    "sgd_nesterov": (
+        "SGD",
+        {"lr": RATE, "momentum": 0.7, "nesterov": True},
+        None,
+        "SGD",
+        {"learning_rate": RATE, "momentum": 0.7, "nesterov": True},
+    ),
+    "rmsprop": (
+        "RMSprop",
+        {"lr": RATE, "alpha": 0.8, "eps": 1e-3},
+        None,
+        "RMSprop",
+        {"learning_rate": RATE, "rho": 0.8, "epsilon": 1e-3},
+    ),
+    "rmsprop_centered": (
+        "RMSprop",
+        {"lr": RATE, "alpha": 0.95, "eps": 1e-3, "centered": True},
+        None,
+        "RMSprop",
+        {"learning_rate": RATE, "rho": 0.95, "epsilon": 1e-3, "centered": True},
+    ),
+    "rmsprop_centered_momentum": (
+        "RMSprop",
+        {"lr": 0.125, "alpha": 0.9, "eps": 1e-8, "centered": True, "momentum": 0.7},
+        STEP_LR,
+        "RMSprop",
+        {
+            "learning_rate": HALVED,
+            "rho": 0.9,
+            "epsilon": 1e-8,
+            "centered": True,
+            "momentum": 0.7,
+        },
+    ),
+    "adagrad": (
+        "Adagrad",
+        {"lr": RATE, "initial_accumulator_value": 0.3, "eps": 1e-3},
+        None,
+        "Adagrad",
+        {"learning_rate": RATE, "initial_accumulator_value": 0.3, "epsilon": 1e-3},
+    ),
+    "adagrad_from_zero": (
+        "Adagrad",
+        {"lr": 0.125, "initial_accumulator_value": 0.0, "eps": 1e-8},
+        STEP_LR,
+        "Adagrad",
+        {"learning_rate": HALVED, "initial_accumulator_value": 0.0},
+    ),
+    "adadelta": (
+        "Adadelta",
+        {"lr": 0.5, "rho": 0.8, "eps": 1e-3},
+        None,
+        "Adadelta",
+        {"learning_rate": 0.5, "rho": 0.8, "epsilon": 1e-3},
+    ),
+    "adam": (
+        "Adam",
+        {"lr": RATE, "betas": (0.8, 0.95), "eps": 1e-3},
+        None,
+        "Adam",
+        {"learning_rate": RATE, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3},
+    ),
+    "adam_defaults": ("Adam", {"lr": RATE}, None, "Adam", {"learning_rate": RATE}),
+    "adam_amsgrad": (
+        "Adam",
+        {"lr": 0.125, "betas": (0.8, 0.7), "eps": 1e-3, "amsgrad": True},
+        STEP_LR,
+        "Adam",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.8,
+            "beta_2": 0.7,
+            "epsilon": 1e-3,
+            "amsgrad": True,
+        },
+    ),
+    "adamw_defaults": ("AdamW", {"lr": RATE}, None, "AdamW", {"learning_rate": RATE}),
+    "adamw_amsgrad": (
+        "AdamW",
+        {
+            "lr": 0.125,
+            "betas": (0.7, 0.6),
+            "eps": 1e-3,
+            "amsgrad": True,
+            "weight_decay": 0.25,
+        },
+        STEP_LR,
+        "AdamW",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.7,
+            "beta_2": 0.6,
+            "epsilon": 1e-3,
+            "amsgrad": True,
+            "weight_decay": 0.25,
+        },
+    ),
+    "adamax": (
+        "Adamax",
+        {"lr": RATE, "betas": (0.8, 0.9), "eps": 1e-3},
+        None,
+        "Adamax",
+        {"learning_rate": RATE, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
+    ),
+    "nadam": (
+        "NAdam",
+        {"lr": RATE, "betas": (0.8, 0.95), "eps": 1e-3, "momentum_decay": 0.5},
+        None,
+        "Nadam",
+        {
+            "learning_rate": RATE,
+            "beta_1": 0.8,
+            "beta_2": 0.95,
+            "epsilon": 1e-3,
+            "momentum_decay": 0.5,
+        },
+    ),
+    "nadamw": (
+        "NAdam",
+        {"lr": 0.125, "weight_decay": 0.25, "decoupled_weight_decay": True},
+        STEP_LR,
+        "Nadam",
+        {"learning_rate": HALVED, "weight_decay": 0.25},
+    ),
+    "adafactor": (
+        "Adafactor",
+        {"lr": 0.5, "eps": (1e-30, 1e-3)},
+        None,
+        "Adafactor",
+        {"learning_rate": 0.5},
+    ),
+    "adafactor_decay": (
+        "Adafactor",
+        {
+            "lr": RATE,
+            "beta2_decay": -0.5,
+            "eps": (1e-30, 0.75),
+            "d": 1.25,
+            "weight_decay": 0.25,
+        },
+        None,
+        "Adafactor",
+        {
+            "learning_rate": RATE,
+            "beta_2_decay": -0.5,
+            "epsilon_2": 0.75,
+            "clip_threshold": 1.25,
+            "weight_decay": 0.25,
+        },
+    ),
+    # The centred second moment of RMSprop, v - a**2, is the deviation of SDProp.
+    "sdprop_uncorrected": (
+        "RMSprop",
+        {"lr": 0.125, "alpha": 0.95, "eps": 1e-3, "centered": True, "momentum": 0.6},
+        STEP_LR,
+        "SDProp",
+        {
+            "learning_rate": HALVED,
+            "rho": 0.95,
+            "epsilon": 1e-3,
+            "momentum": 0.6,
+            "bias_correction": False,
+        },
+    ),
+}
+
+#: The same for pytorch_optimizer, without a scheduler.
+PYTORCH_OPTIMIZER: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+    "adafactor_momentum": (
+        "AdaFactor",
+        {
+            "lr": RATE,
+            "betas": (0.8, 0.999),
+            "decay_rate": -0.7,
+            "clip_threshold": 0.8,
+            "relative_step": False,
+            "eps2": 0.5,
+            "momentum_dtype": torch.float64,
+        },
+        "Adafactor",
+        {
+            "learning_rate": RATE,
+            "beta_1": 0.8,
+            "beta_2_decay": -0.7,
+            "clip_threshold": 0.8,
+            "relative_step": False,
+            "epsilon_2": 0.5,
+        },
+    ),
+    "adafactor_unscaled": (
+        "AdaFactor",
+        {
+            "lr": RATE,
+            "betas": (None, 0.999),
+            "eps1": 1e-3,
+            "relative_step": False,
+            "scale_parameter": False,
+        },
+        "Adafactor",
+        {
+            "learning_rate": RATE,
+            "epsilon_1": 1e-3,
+            "relative_step": False,
+            "scale_parameter": False,
+        },
+    ),
+}
+
+SCALE = ("scale_by_learning_rate", {"learning_rate": RATE})
+DECAY = ("add_decayed_weights", {"weight_decay": 0.25})
+#: 0.125 halved after every third step, as a table.
+TABLE = ("scale_by_learning_rate", {"learning_rate": [0.125] * 3 + [RATE] * 3})
+TABLE[1]["learning_rate"] += [0.03125] * 2
+#: The factor sqrt(1 - rho**t) of SDProp for rho = 0.95.
+CORRECTION = [math.sqrt(1 - 0.95**t) for t in range(1, STEPS + 1)]
+#: What turns Adam into Adam without bias correction where epsilon does not count.
+UNCORRECTION = [(1 - 0.8**t) / math.sqrt(1 - 0.95**t) for t in range(1, STEPS + 1)]
+ADAM = ("scale_by_adam", {"b1": 0.8, "b2": 0.95, "eps": 1e-3})
+OUR_ADAM = {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}
+STDDEV = {"decay": 0.95, "eps": 1e-3, "eps_in_sqrt": False}
+
+#: name: chain of optax, gradients accumulated for a step, our class and arguments.
+OPTAX: dict[str, tuple[list[Transform], int, str, dict[str, Any]]] = {
+    "sgd_dampened": (
+        [("ema", {"decay": 0.9, "debias": False}), SCALE],
+        1,
+        "SGD",
+        {"learning_rate": RATE, "momentum": 0.9, "dampening": 0.9},
+    ),
+    "sgd_dampened_nesterov": (
+        [
+            ("scale", {"step_size": 0.7}),
+            ("trace", {"decay": 0.8, "nesterov": True}),
+            DECAY,
+            TABLE,
+        ],
+        1,
+        "SGD",
+        {
+            "learning_rate": HALVED,
+            "momentum": 0.8,
+            "dampening": 0.3,
+            "nesterov": True,
+            "weight_decay": 0.25,
+        },
+    ),
+    "rmsprop_inside": (
+        [("scale_by_rms", {"decay": 0.8, "eps": 1e-3}), SCALE],
+        1,
+        "RMSprop",
+        {
+            "learning_rate": RATE,
+            "rho": 0.8,
+            "epsilon": 1e-3,
+            "epsilon_placement": "inside",
+        },
+    ),
+    "rmsprop_inside_centered_momentum": (
+        [
+            ("scale_by_stddev", {"decay": 0.9, "eps": 1e-3}),
+            ("trace", {"decay": 0.7}),
+            DECAY,
+            TABLE,
+        ],
+        1,
+        "RMSprop",
+        {
+            "learning_rate": HALVED,
+            "rho": 0.9,
+            "momentum": 0.7,
+            "epsilon": 1e-3,
+            "centered": True,
+            "epsilon_placement": "inside",
+            "weight_decay": 0.25,
+        },
+    ),
+    "adagrad_inside": (
+        [
+            ("scale_by_rss", {"initial_accumulator_value": 0.3, "eps": 1e-3}),
+            DECAY,
+            SCALE,
+        ],
+        1,
+        "Adagrad",
+        {
+            "learning_rate": RATE,
+            "initial_accumulator_value": 0.3,
+            "epsilon": 1e-3,
+            "epsilon_placement": "inside",
+            "weight_decay": 0.25,
+        },
+    ),
+    "adadelta_decay": (
+        [("scale_by_adadelta", {"rho": 0.9, "eps": 1e-6}), DECAY, TABLE],
+        1,
+        "Adadelta",
+        {"learning_rate": HALVED, "rho": 0.9, "epsilon": 1e-6, "weight_decay": 0.25},
+    ),
+    "adam_inside": (
+        [
+            ("scale_by_adam", {"b1": 0.8, "b2": 0.95, "eps": 0.0, "eps_root": 1e-3}),
+            SCALE,
+        ],
+        1,
+        "Adam",
+        {"learning_rate": RATE, **OUR_ADAM, "epsilon_placement": "inside"},
+    ),
+    "adam_uncorrected": (
+        [
+            ("scale_by_adam", {"b1": 0.8, "b2": 0.95, "eps": 1e-20}),
+            ("scale_by_schedule", {"step_size_fn": UNCORRECTION}),
+            SCALE,
+        ],
+        1,
+        "Adam",
+        {
+            "learning_rate": RATE,
+            "beta_1": 0.8,
+            "beta_2": 0.95,
+            "epsilon": 1e-20,
+            "bias_correction": False,
+        },
+    ),
+    "adam_uncorrected_inside": (
+        [("scale_by_rms", {"decay": 0.8, "eps": 1e-3}), SCALE],
+        1,
+        "Adam",
+        {
+            "learning_rate": RATE,
+            "beta_1": 0.0,
+            "beta_2": 0.8,
+            "epsilon": 1e-3,
+            "bias_correction": False,
+            "epsilon_placement": "inside",
+        },
+    ),
+    "adam_clipvalue": (
+        [("clip", {"max_delta": 0.25}), ADAM, SCALE],
+        1,
+        "Adam",
+        {"learning_rate": RATE, **OUR_ADAM, "clipvalue": 0.25},
+    ),
+    "adam_global_clipnorm": (
+        [("clip_by_global_norm", {"max_norm": 4.0}), ADAM, SCALE],
+        1,
+        "Adam",
+        {"learning_rate": RATE, **OUR_ADAM, "global_clipnorm": 4.0},
+    ),
+    "adam_accumulated": (
+        [ADAM, DECAY, SCALE],
+        2,
+        "Adam",
+        {
+            "learning_rate": RATE,
+            **OUR_ADAM,
+            "weight_decay": 0.25,
+            "gradient_accumulation_steps": 2,
+        },
+    ),
+    "adamw": (
+        [ADAM, DECAY, TABLE],
+        1,
+        "AdamW",
+        {"learning_rate": HALVED, **OUR_ADAM, "weight_decay": 0.25},
+    ),
+    "adamaxw": (
+        [
+            ("scale_by_adamax", {"b1": 0.8, "b2": 0.9, "eps": 1e-3}),
+            DECAY,
+            TABLE,
+        ],
+        1,
+        "Adamax",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.8,
+            "beta_2": 0.9,
+            "epsilon": 1e-3,
+            "weight_decay": 0.25,
+        },
+    ),
+    "sdprop": (
+        [
+            ("scale_by_stddev", STDDEV),
+            ("scale_by_schedule", {"step_size_fn": CORRECTION}),
+            DECAY,
+            SCALE,
+        ],
+        1,
+        "SDProp",
+        {
+            "learning_rate": RATE,
+            "rho": 0.95,
+            "epsilon": 1e-3,
+            "weight_decay": 0.25,
+        },
+    ),
+    "sdprop_momentum": (
+        [
+            ("scale_by_stddev", STDDEV),
+            ("scale_by_schedule", {"step_size_fn": CORRECTION}),
+            ("trace", {"decay": 0.6}),
+            TABLE,
+        ],
+        1,
+        "SDProp",
+        {"learning_rate": HALVED, "rho": 0.95, "epsilon": 1e-3, "momentum": 0.6},
+    ),
+}
+
+
+def main() -> None:
+    """Write every file anew."""
+    jax.config.update("jax_enable_x64", True)
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    FOLDER.mkdir(exist_ok=True)
+    for path in FOLDER.glob("*.json"):
+        path.unlink()
+    weights, gradients = draw(SEED)
+
+    def keep(
+        case: str,
+        reference: str,
+        ours: tuple[str, dict[str, Any]],
+        path: Iterable[Arrays],
+    ) -> None:
+        package = reference.partition(".")[0]
+        head = {
+            "package": package,
+            "version": metadata.version(package).partition("+")[0],
+            "reference": reference,
+            "seed": SEED,
+            "optimizer": ours[0],
+            "arguments": ours[1],
+            "weights": rounded(weights),
+        }
+        store(FOLDER / f"{package}_{case}.json", head, gradients, path)
+
+    for case, (name, arguments, step_lr, *ours) in TORCH.items():
+        reference = call(f"torch.optim.{name}", arguments)
+        if step_lr is not None:
+            reference += ", " + call("StepLR", step_lr)
+        optimizer_class = getattr(torch.optim, name)
+        path = follow_torch(optimizer_class, arguments, step_lr, weights, gradients)
+        keep(case, reference, ours, path)
+    for case, (name, arguments, *ours) in PYTORCH_OPTIMIZER.items():
+        reference = call(f"pytorch_optimizer.{name}", arguments)
+        optimizer_class = getattr(pytorch_optimizer, name)
+        path = follow_torch(optimizer_class, arguments, None, weights, gradients)
+        keep(case, reference, ours, path)
+    for case, (transforms, accumulation, *ours) in OPTAX.items():
+        reference = ", ".join(call(f"optax.{n}", a) for n, a in transforms)
+        reference = f"optax.chain({reference})"
+        if accumulation > 1:
+            reference = f"optax.MultiSteps({reference}, {accumulation})"
+        path = follow_optax(transforms, accumulation, weights, gradients)
+        keep(case, reference, ours, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Small training problems that the tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+# A scalar, a vector, a matrix, a convolution kernel.
+SHAPES = ((), (5,), (4, 3), (3, 3, 2, 4))
+
+
+def arrays(shapes: Sequence[tuple[int, ...]] = SHAPES, seed: int = 0) -> list[Any]:
+    """Normally distributed float32 arrays."""
+    random = np.random.default_rng(seed)
+    return [random.normal(size=shape).astype("float32") for shape in shapes]
+
+
+def variables(
+    shapes: Sequence[tuple[int, ...]] = SHAPES, dtype: str = "float32", seed: int = 0
+) -> list[keras.Variable]:
+    """Variables with random values."""
+    return [
+        keras.Variable(value, dtype=dtype, name=f"w{i}")
+        for i, value in enumerate(arrays(shapes, seed))
+    ]
+
+
+def gradients(
+    step: int, shapes: Sequence[tuple[int, ...]] = SHAPES, dtype: str = "float32"
+) -> list[Any]:
+    """Random gradients, other ones at every step."""
+    return [ops.convert_to_tensor(g, dtype) for g in arrays(shapes, seed=100 + step)]
+
+
+def values(trained: Sequence[Any]) -> list[np.ndarray]:
+    """Copies of variables as arrays, low precision widened."""
+    return [
+        np.array(ops.convert_to_numpy(ops.cast(ops.convert_to_tensor(v), "float32")))
+        if keras.backend.standardize_dtype(v.dtype) in ("bfloat16", "float16")
+        else np.array(ops.convert_to_numpy(v))
+        for v in trained
+    ]
+
+
+def train(
+    optimizer: keras.optimizers.Optimizer,
+    steps: int = 5,
+    shapes: Sequence[tuple[int, ...]] = SHAPES,
+    dtype: str = "float32",
+    apply: Callable[..., Any] | None = None,
+) -> list[np.ndarray]:
+    """Weights after some steps on random gradients."""
+    trained = variables(shapes, dtype)
+    optimizer.build(trained)
+    for step in range(steps):
+        (apply or optimizer.apply)(gradients(step, shapes, dtype), trained)
+    return values(trained)
+
+
+def assert_same_bits(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> None:
+    """Equal in every bit."""
+    assert len(left) == len(right)
+    for a, b in zip(left, right):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_close(
+    left: Sequence[np.ndarray], right: Sequence[np.ndarray], rtol: float = 2e-6
+) -> None:
+    """Equal up to the rounding of a few float32 operations."""
+    assert len(left) == len(right)
+    for a, b in zip(left, right):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=5e-7)
+
+
+def classifier() -> keras.Sequential:
+    """A small model whose layers name themselves, as a user would write it."""
+    return keras.Sequential(
+        [
+            keras.layers.Input((8,)),
+            keras.layers.Dense(16, activation="relu"),
+            keras.layers.Dense(16, activation="relu"),
+            keras.layers.Dense(3, name="head"),
+        ]
+    )
+
+
+def dataset() -> tuple[np.ndarray, np.ndarray]:
+    """96 points of three classes that a small model can tell apart."""
+    random = np.random.default_rng(7)
+    labels = random.integers(0, 3, 96)
+    points = random.normal(size=(96, 8)).astype("float32")
+    points[np.arange(96), labels] += 3.0
+    return points, labels.astype("int32")
+
+
+def compiled(optimizer: Any, **arguments: Any) -> keras.Sequential:
+    """The classifier, compiled."""
+    model = classifier()
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        **arguments,
+    )
+    return model
+
+
+def fit(model: keras.Model, epochs: int, initial_epoch: int = 0, **more: Any) -> Any:
+    """Train in a fixed order of batches."""
+    x, y = dataset()
+    return model.fit(
+        x,
+        y,
+        batch_size=32,
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        shuffle=False,
+        verbose=0,
+        **more,
+    )
