@@ -65,9 +65,9 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
         """Assign such new values and return the remaining pairs."""
         return self._overwrite_variables_directly_with_gradients(gradients, variables)
 
-    def excluded_from_weight_decay(self, variable: Any) -> bool:
-        """Whether `exclude_from_weight_decay` named this variable."""
-        return not self._use_weight_decay(variable)
+    def key(self, variable: Any) -> Any:
+        """What identifies a variable; all copies of a mirrored one have one key."""
+        return self._var_key(variable)
 
     def track_for_checkpoints(self, variable: Any, name: str) -> None:
         """Make a state variable part of TensorFlow's checkpoints of this object."""

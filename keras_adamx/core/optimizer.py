@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import random
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -35,7 +35,9 @@ class Optimizer(KerasOptimizer):
     Everything else is done here, for every rule alike.
 
     ```python
-    class Momentum(keras_adamx.Optimizer):
+    from keras_adamx.rule import Optimizer, Slot, ema, hyperparameter
+
+    class Momentum(Optimizer):
         elementwise = True
         decay: float = hyperparameter(0.9, at_least=0.0, below=1.0)
 
@@ -67,8 +69,8 @@ class Optimizer(KerasOptimizer):
             many calls, with the mean of their gradients; schedules and bias corrections
             count updates.
         jit_compile: "auto", True or False: whether the update runs as one compiled
-            program where the backend does not compile it anyway. "auto" does so on
-            TensorFlow (XLA) and JAX; on PyTorch only True does (`torch.compile`).
+            program where Keras does not compile it anyway. "auto" and True do so on
+            TensorFlow (XLA) and JAX; PyTorch runs op by op.
         name: Name of the optimizer and prefix of the paths of its state.
 
     Raises:
@@ -107,9 +109,8 @@ class Optimizer(KerasOptimizer):
                 "override `direction` instead."
             )
         _keep_keras_attributes(cls)
-        if not inspect.isabstract(cls):
-            package = cls.__module__.partition(".")[0]
-            keras.saving.register_keras_serializable(package=package)(cls)
+        package = cls.__module__.partition(".")[0]
+        keras.saving.register_keras_serializable(package=package)(cls)
 
     def __init__(self, learning_rate: Any = _DEFAULT, **kwargs: Any) -> None:
         if learning_rate is not _DEFAULT:
@@ -130,14 +131,15 @@ class Optimizer(KerasOptimizer):
         for name in values.keys() - keras_names:
             setattr(self, name, values[name])
         self.validate()
-        self._executor = backend.Executor(self.jit_compile)
-        self._programs: dict[Any, Program] = {}
+        self._forget_programs()
         self.entries: tuple[Entry, ...] = ()
         self.shared_variables: dict[str, Any] = {}
         # The widest dtype in which any variable is updated.
         self.scalar_dtype = "float32"
         self.rounding_seed: Any = None
         self._pending: dict[str, Any] | None = None
+        self._undecayed_keys: set[Any] = set()
+        self._undecayed_names: list[re.Pattern[str]] = []
 
     # What a rule says.
 
@@ -288,8 +290,52 @@ class Optimizer(KerasOptimizer):
             accumulator=state("gradient_sum", None, 0.0)
             if self.gradient_accumulation_steps and not skipped
             else None,
-            decayed=not self.excluded_from_weight_decay(variable),
+            decayed=self.key(variable) not in self._undecayed_keys
+            and not any(p.search(path) for p in self._undecayed_names),
         )
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[Any] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
+        """Exclude variables from weight decay; to be called before `build`.
+
+        What is excluded is saved with the state and restored with it.
+
+        Args:
+            var_list: Variables.
+            var_names: Regular expressions, searched in the paths of the variables on
+                every backend: "bias" excludes all biases, "head" all that the layer of
+                this name holds.
+
+        Raises:
+            ValueError: The optimizer is built already.
+        """
+        if self.built:
+            raise ValueError(
+                f"{type(self).__name__}.exclude_from_weight_decay must be called "
+                f"before the optimizer is built. Received: var_list={var_list}, "
+                f"var_names={var_names}"
+            )
+        self._undecayed_keys |= {self.key(variable) for variable in var_list or ()}
+        self._undecayed_names += [re.compile(name) for name in var_names or ()]
+
+    def restore_decayed(self, decayed: Sequence[bool]) -> None:
+        """Take over which variables decay, unless this optimizer has its own say."""
+        if self._undecayed_keys or self._undecayed_names:
+            return
+        if [entry.decayed for entry in self.entries] == list(decayed):
+            return
+        self.keep(
+            entries=tuple(e._replace(decayed=d) for e, d in zip(self.entries, decayed))
+        )
+        self._forget_programs()
+
+    def _forget_programs(self) -> None:
+        """Start anew: what was compiled is not true any more."""
+        self._programs: dict[Any, Program] = {}
+        self._executor = backend.Executor(self.jit_compile)
 
     def _positions(self, variables: Sequence[Any]) -> list[int]:
         """Positions of known variables."""
@@ -450,8 +496,9 @@ class Optimizer(KerasOptimizer):
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
         """Replace the weights by their averages, if `use_ema`; Keras ends `fit` so."""
-        if not self.use_ema or int(self.iterations) == 0:
-            return
+        seen = int(ops.convert_to_numpy(backend.read(self.gradients_seen)))
+        if not self.use_ema or seen < (self.gradient_accumulation_steps or 1):
+            return  # The averages have not begun.
         entries = [self.entries[i] for i in self._positions(var_list)]
         backend.assign(
             [(e.variable, e.average) for e in entries if e.average is not None]

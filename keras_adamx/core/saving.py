@@ -51,7 +51,7 @@ def save(optimizer: Optimizer, store: Any) -> None:
         "format": FORMAT,
         "optimizer": keras.saving.get_registered_name(type(optimizer)),
         "variables": [
-            {"path": entry.path, "shape": list(entry.shape)}
+            {"path": entry.path, "shape": list(entry.shape), "decayed": entry.decayed}
             for entry in optimizer.entries
         ],
     }
@@ -104,6 +104,7 @@ def load(optimizer: Optimizer, store: Any) -> None:
     for name, variable in _named_variables(optimizer):
         if name in values:
             variable.assign(values[name])
+    optimizer.restore_decayed([v["decayed"] for v in manifest["variables"]])
 
 
 def _manifest(saved: dict[str, np.ndarray], where: str) -> dict[str, Any]:

@@ -108,7 +108,11 @@ def test_names_of_what_is_saved():
     manifest = json.loads(store["manifest"].tobytes())
     assert manifest["optimizer"] == "keras_adamx>Adam"
     assert manifest["format"] == saving.FORMAT
-    assert manifest["variables"][2] == {"path": "w2", "shape": [4, 3]}
+    assert manifest["variables"][2] == {
+        "path": "w2",
+        "shape": [4, 3],
+        "decayed": True,
+    }
 
 
 def test_another_optimizer_is_refused():
@@ -263,3 +267,27 @@ def test_state_is_the_optimizers_own(name):
     assert not own & {id(variable) for variable in model.weights}
     slots = sum(len(e.slots) + 2 for e in optimizer.entries)
     assert len(own) == 2 + slots + len(optimizer.shared_slots)
+
+
+def test_exclusion_from_weight_decay_is_saved_and_matches_paths(tmp_path):
+    def model():
+        optimizer = keras_adamx.AdamW(0.01, weight_decay=0.5)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "head"])
+        return problem.compiled(optimizer)
+
+    def decayed(model):
+        return [entry.decayed for entry in model.optimizer.entries]
+
+    trained = model()
+    problem.fit(trained, 1)
+    assert decayed(trained) == [True, False, True, False, False, False]
+    trained.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert decayed(loaded) == decayed(trained)
+    for each in (trained, loaded):
+        problem.fit(each, 1)
+    problem.assert_same_bits(
+        problem.values(loaded.weights), problem.values(trained.weights)
+    )
+    with pytest.raises(ValueError, match="must be called before"):
+        loaded.optimizer.exclude_from_weight_decay(var_names=["kernel"])

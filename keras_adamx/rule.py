@@ -1,0 +1,30 @@
+"""The words in which a rule is written: what to import for an optimizer of your own."""
+
+from keras_adamx.core.arguments import choice, count, flag, hyperparameter, rate
+from keras_adamx.core.arithmetic import (
+    bias_correction,
+    debias,
+    denominator,
+    ema,
+    rms,
+)
+from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.slots import Hyper, Slot, State, Weights
+
+__all__ = [
+    "Hyper",
+    "Optimizer",
+    "Slot",
+    "State",
+    "Weights",
+    "bias_correction",
+    "choice",
+    "count",
+    "debias",
+    "denominator",
+    "ema",
+    "flag",
+    "hyperparameter",
+    "rate",
+    "rms",
+]
