@@ -8,6 +8,7 @@ stands for. A public name without docs, or with incomplete docs, fails the build
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 import keras
 
 import keras_adamx
-from keras_adamx.core.slots import Weights
+import keras_adamx.rule
 
 HEADINGS = ("Args", "Returns", "Raises", "Example", "Source")
 _HEADING = re.compile(rf"({'|'.join(HEADINGS)}):$")
@@ -34,8 +35,9 @@ KERNEL = (1000, 1000)
 
 
 def optimizers() -> dict[str, type]:
-    """The classes of the registry, under the names that `list_optimizers` gives."""
-    return {n: type(keras_adamx.get(n)) for n in keras_adamx.list_optimizers()}
+    """The package's classes, under the names that `list_optimizers` gives."""
+    classes = {n: type(keras_adamx.get(n)) for n in keras_adamx.list_optimizers()}
+    return {n: c for n, c in classes.items() if c.__module__.startswith("keras_adamx.")}
 
 
 def public(module: ModuleType, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -84,7 +86,7 @@ def descriptions(cls: type) -> dict[str, str]:
     """What the docstrings of a class and its bases say about its arguments."""
     found: dict[str, str] = {}
     for base in cls.__mro__:
-        if base.__module__.startswith("keras_adamx."):
+        if not base.__module__.startswith("keras."):
             own = vars(base).get("__doc__") or ""
             found = {**items(parsed(own)[1].get("Args", "")), **found}
     return found
@@ -137,6 +139,9 @@ def problems() -> list[str]:
         else:
             required = ("Args", "Example")
         found += problems_of(name, value, required)
+    for name in keras_adamx.rule.__all__:
+        words = getattr(keras_adamx.rule, name)
+        found += problems_of(f"keras_adamx.rule.{name}", words, ())
     found += [
         f"{cls.__module__}.{cls.__name__} is an optimizer but not in `__all__`"
         for cls in rules
@@ -162,6 +167,13 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     )
 
 
+def literal(text: str) -> str:
+    """Text of a table cell in which an asterisk, outside of code, is an asterisk."""
+    parts = text.split("`")
+    parts[::2] = [part.replace("*", r"\*") for part in parts[::2]]
+    return "`".join(parts)
+
+
 def prose(text: str) -> str:
     """Text in which indented blocks are formulas and are shown as they are."""
     blocks, fenced = [], False
@@ -184,10 +196,17 @@ def argument_table(cls: Any, names: list[str]) -> str:
         return f"`{number(cls.arguments[name].default)}`"
 
     rows = [
-        [f"`{n}`", default(n), cls.arguments[n].allowed, described.get(n, "")]
+        [f"`{n}`", default(n), cls.arguments[n].allowed, literal(described.get(n, ""))]
         for n in names
     ]
     return table(["argument", "default", "allowed", "meaning"], rows)
+
+
+def bare_signature(value: Any) -> str:
+    """How a function is called, without the annotations."""
+    full = inspect.signature(value)
+    bare = [p.replace(annotation=p.empty) for p in full.parameters.values()]
+    return str(full.replace(parameters=bare, return_annotation=full.empty))
 
 
 def signature(path: str, value: Any) -> str:
@@ -199,10 +218,7 @@ def signature(path: str, value: Any) -> str:
         if not others:
             arguments.remove("*")
     else:
-        arguments = [
-            re.sub(r": '[^']*'|: [^=,]+?(?= =|$)", "", str(p)).replace(" = ", "=")
-            for p in inspect.signature(value).parameters.values()
-        ]
+        arguments = bare_signature(value)[1:-1].split(", ")
     joined = ", ".join(arguments)
     if len(path) + len(joined) > 76:
         joined = "\n    " + ",\n    ".join(arguments) + ",\n"
@@ -215,7 +231,9 @@ def sections_of(value: Any, level: str) -> Iterator[str]:
     if "Returns" in sections:
         yield f"{level} Returns\n\n{sections['Returns']}"
     if "Raises" in sections:
-        rows = [[f"`{n}`", text] for n, text in items(sections["Raises"]).items()]
+        rows = [
+            [f"`{n}`", literal(text)] for n, text in items(sections["Raises"]).items()
+        ]
         yield f"{level} Errors\n\n{table(['error', 'when'], rows)}"
     if "Example" in sections:
         yield f"{level} Example\n\n```pycon\n{sections['Example']}\n```"
@@ -275,6 +293,24 @@ them take stands in the [reference](../reference.md#arguments-of-all-optimizers)
 """
 
 
+def rule_section() -> str:
+    """The words that rules are written in."""
+    rows = []
+    for name in sorted(keras_adamx.rule.__all__, key=str.lower):
+        value = getattr(keras_adamx.rule, name)
+        called = name if isinstance(value, type) else f"{name}{bare_signature(value)}"
+        rows.append([f"`{called}`", literal(" ".join(first_paragraph(value)))])
+    described = prose(parsed(keras_adamx.rule.__doc__ or "")[0])
+    return (
+        f"## keras_adamx.rule\n\n{described}\n\n{table(['name', 'what it is'], rows)}"
+    )
+
+
+def first_paragraph(value: Any) -> list[str]:
+    """The lines of the first paragraph of a docstring."""
+    return parsed(value.__doc__)[0].split("\n\n")[0].splitlines()
+
+
 def reference_page() -> str:
     """Everything public that is not an optimizer of its own page."""
     parts = [
@@ -301,10 +337,10 @@ def reference_page() -> str:
                 parts.append(f"### Arguments\n\n{argument_table(value, names)}")
         else:
             arguments = items(parsed(value.__doc__)[1].get("Args", ""))
-            rows = [[f"`{n}`", text] for n, text in arguments.items()]
+            rows = [[f"`{n}`", literal(text)] for n, text in arguments.items()]
             parts.append(f"### Arguments\n\n{table(['argument', 'meaning'], rows)}")
         parts += sections_of(value, "###")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, rule_section()]) + "\n"
 
 
 # Tables in hand-written pages.
@@ -314,7 +350,7 @@ def state_table() -> str:
     """How many numbers each optimizer keeps for a kernel, with its defaults."""
     rows = []
     for name, cls in optimizers().items():
-        slots = list(cls().slots(Weights("kernel", KERNEL)))
+        slots = list(cls().slots(keras_adamx.rule.Weights("kernel", KERNEL)))
         size = 0
         for slot in slots:
             length = 1
@@ -357,6 +393,10 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def on_config(config: Any) -> Any:
     """Put the pages of the optimizers into the navigation."""
+    logger = logging.getLogger("mkdocs")
+    if config.strict and logger.level > logging.WARNING:
+        # With --quiet, --strict would not see the warnings that it is to fail on.
+        logger.setLevel(logging.WARNING)
     index = "optimizers/index.md"
     pages = [{c.__name__: f"optimizers/{n}.md"} for n, c in optimizers().items()]
     for entry in config.nav:

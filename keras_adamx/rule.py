@@ -6,6 +6,9 @@ from keras_adamx.core.arithmetic import (
     debias,
     denominator,
     ema,
+    maximum,
+    mean,
+    minimum,
     rms,
 )
 from keras_adamx.core.optimizer import Optimizer
@@ -25,6 +28,9 @@ __all__ = [
     "ema",
     "flag",
     "hyperparameter",
+    "maximum",
+    "mean",
+    "minimum",
     "rate",
     "rms",
 ]

@@ -36,11 +36,29 @@ def denominator(second_moment: Any, epsilon: Any, placement: str) -> Any:
     return ops.sqrt(second_moment) + epsilon
 
 
+# Keras' own maximum, minimum (on PyTorch) and mean (on PyTorch and JAX) return or go
+# through float32 for float64 input.
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """The larger of two, element by element; x where x is not a number."""
+    return ops.where(y > x, y, x)
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller of two, element by element; x where x is not a number."""
+    return ops.where(y < x, y, x)
+
+
+def mean(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Mean over one axis or over all elements; 0 where there are none."""
+    lengths = x.shape if axis is None else (x.shape[axis],)
+    return ops.sum(x, axis=axis, keepdims=keepdims) / max(math.prod(lengths), 1)
+
+
 def rms(x: Any) -> Any:
     """Root mean square of all elements; 0 for a tensor without elements."""
-    if 0 in x.shape:
-        return ops.sum(x)
-    return ops.sqrt(ops.mean(ops.square(x)))
+    return ops.sqrt(mean(ops.square(x)))
 
 
 def sum_of_squares(tensors: list[Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -230,7 +230,7 @@ class Optimizer(KerasOptimizer):
             shared_variables={
                 slot.name: self.add_variable(
                     shape=slot.shape or (),
-                    initializer=keras.initializers.Constant(slot.initial),
+                    initializer=_constant(slot.initial),
                     dtype=self.scalar_dtype,
                     aggregation="only_first_replica",
                     name=slot.name,
@@ -241,7 +241,7 @@ class Optimizer(KerasOptimizer):
         if any(entry.dtype in rounding.LOW_PRECISION for entry in self.entries):
             self.rounding_seed = self.add_variable(
                 shape=(),
-                initializer=keras.initializers.Constant(_draw_seed()),
+                initializer=_constant(_draw_seed()),
                 dtype="int32",
                 aggregation="only_first_replica",
                 name="rounding_seed",
@@ -269,7 +269,7 @@ class Optimizer(KerasOptimizer):
                 self,
                 variable,
                 shape=shape if like_weights else given,
-                initializer=keras.initializers.Constant(initial),
+                initializer=_constant(initial),
                 dtype=compute_dtype,
                 layout=getattr(variable, "_layout", None) if like_weights else None,
                 name=f"{path.replace('/', '_')}_{name}",
@@ -534,6 +534,11 @@ class Optimizer(KerasOptimizer):
 
 def _dtype(variable: Any) -> str:
     return keras.backend.standardize_dtype(variable.dtype)
+
+
+def _constant(value: float) -> Callable[..., Any]:
+    """An initializer; that of Keras rounds to float32 on the way to float64."""
+    return lambda shape, dtype=None: ops.ones(shape, dtype) * value
 
 
 def _draw_seed() -> int:

@@ -102,6 +102,47 @@ class Program:
         )
         self.variables = self._layout.flat()
 
+    def parts(self, size: int) -> list[tuple[Program, list[int]]]:
+        """Programs that together do the same, many of them alike in all but variables.
+
+        Programs of equal `key` compute the same function. Variables that are alike are
+        split off in groups of `size`; the rest stays together.
+
+        Args:
+            size: Number of variables in a part.
+
+        Returns:
+            Pairs of a program and the positions of its gradients.
+        """
+        together = range(len(self._entries))
+        if (
+            self._optimizer.global_clipnorm is not None
+            or self._optimizer.shared_slots
+            or len(self._layout.weights) > len(self._entries)
+        ):
+            return [(self, list(together))]
+        alike: dict[Any, list[int]] = {}
+        for i in together:
+            entry = self._entries[i]
+            # Random numbers depend on the position of the variable.
+            unique = i if entry.dtype in rounding.LOW_PRECISION else None
+            kind = (entry.shape, entry.dtype, entry.decayed, entry.slots, unique)
+            alike.setdefault(kind, []).append(i)
+        parts, rest = [], []
+        for kind, members in alike.items():
+            whole = len(members) // size * size if len(members) >= 2 * size else 0
+            rest += members[whole:]
+            for start in range(0, whole, size):
+                group = members[start : start + size]
+                parts.append((self._only(group, (self.key[1:], kind)), group))
+        if rest:
+            parts.append((self._only(rest, (self.key, "rest")), rest))
+        return parts
+
+    def _only(self, positions: list[int], key: Any) -> Program:
+        entries = [self._entries[i] for i in positions]
+        return Program(self._optimizer, entries, [], key)
+
     def __call__(
         self, values: list[Any], gradients: list[Any], scalars: list[Any]
     ) -> list[Any]:
@@ -214,13 +255,14 @@ class Program:
 
         def factor(tensors: list[Any], bound: float) -> Any:
             norm = ops.sqrt(arithmetic.sum_of_squares(tensors))
-            return bound / ops.maximum(norm, bound)
+            return bound / arithmetic.maximum(norm, bound)
 
         if optimizer.clipnorm is not None:
             return [g * factor([g], optimizer.clipnorm) for g in gradients]
         if optimizer.global_clipnorm is not None:
             scale = factor(
-                [ops.cast(g, "float32") for g in gradients], optimizer.global_clipnorm
+                [ops.cast(g, optimizer.scalar_dtype) for g in gradients],
+                optimizer.global_clipnorm,
             )
             return [g * ops.cast(scale, g.dtype) for g in gradients]
         return gradients

@@ -8,7 +8,13 @@ from typing import Any
 from keras import ops
 
 from keras_adamx.core.arguments import choice, flag, hyperparameter, rate
-from keras_adamx.core.arithmetic import bias_correction, debias, denominator, ema
+from keras_adamx.core.arithmetic import (
+    bias_correction,
+    debias,
+    denominator,
+    ema,
+    maximum,
+)
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 
@@ -66,7 +72,7 @@ class Adam(Optimizer):
         state.velocity = ema(state.velocity, ops.square(gradient), hyper.beta_2)
         velocity = state.velocity
         if self.amsgrad:
-            velocity = state.velocity_max = ops.maximum(state.velocity_max, velocity)
+            velocity = state.velocity_max = maximum(velocity, state.velocity_max)
         if not self.bias_correction:
             root = denominator(velocity, hyper.epsilon, self.epsilon_placement)
             return state.momentum / root
@@ -143,7 +149,7 @@ class Adamax(Optimizer):
     def direction(self, gradient: Any, weights: Any, state: State, hyper: Hyper) -> Any:
         state.momentum = ema(state.momentum, gradient, hyper.beta_1)
         largest = ops.abs(gradient) + hyper.epsilon
-        state.norm = ops.maximum(hyper.beta_2 * state.norm, largest)
+        state.norm = maximum(largest, hyper.beta_2 * state.norm)
         mean = debias(state.momentum, hyper.beta_1, hyper.step)
         return ops.where(
             state.norm > 0.0, mean / ops.where(state.norm > 0.0, state.norm, 1.0), 0.0

@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from keras_adamx.core.arguments import choice, flag, hyperparameter, rate
-from keras_adamx.core.arithmetic import denominator, ema
+from keras_adamx.core.arithmetic import denominator, ema, maximum
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 
@@ -122,7 +122,7 @@ class RMSprop(Optimizer):
         if self.centered:
             state.average = ema(state.average, gradient, hyper.rho)
             # Rounding can push the difference of two nearly equal numbers below zero.
-            spread = ops.maximum(spread - ops.square(state.average), 0.0)
+            spread = maximum(spread - ops.square(state.average), 0.0)
         step = gradient / denominator(spread, hyper.epsilon, self.epsilon_placement)
         if not self.momentum:
             return step

@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from keras_adamx.core.arguments import flag, hyperparameter, rate
-from keras_adamx.core.arithmetic import bias_correction
+from keras_adamx.core.arithmetic import bias_correction, maximum
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 
@@ -124,7 +124,7 @@ class Adastand(Optimizer):
         state.momentum = hyper.beta_1 * state.momentum + (1.0 - hyper.beta_1) * surprise
         variance = state.variance
         if self.amsgrad:
-            variance = state.variance_max = ops.maximum(state.variance_max, variance)
+            variance = state.variance_max = maximum(variance, state.variance_max)
         scale = ops.sqrt(bias_correction(hyper.beta_2, hyper.step))
         scale = scale / bias_correction(hyper.beta_1, hyper.step)
         return scale * state.momentum / (ops.sqrt(variance) + hyper.epsilon)

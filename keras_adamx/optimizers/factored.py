@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from keras_adamx.core.arguments import flag, hyperparameter, rate
-from keras_adamx.core.arithmetic import ema, rms
+from keras_adamx.core.arithmetic import ema, maximum, mean, minimum, rms
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 
@@ -78,21 +78,21 @@ class Adafactor(Optimizer):
         beta_2 = 1.0 - hyper.step**hyper.beta_2_decay
         square = ops.square(gradient) + hyper.epsilon_1
         if len(gradient.shape) >= 2:
-            state.rows = ema(state.rows, ops.mean(square, axis=-1), beta_2)
-            state.columns = ema(state.columns, ops.mean(square, axis=-2), beta_2)
-            relative = state.rows / ops.mean(state.rows, axis=-1, keepdims=True)
+            state.rows = ema(state.rows, mean(square, axis=-1), beta_2)
+            state.columns = ema(state.columns, mean(square, axis=-2), beta_2)
+            relative = state.rows / mean(state.rows, axis=-1, keepdims=True)
             scale = ops.expand_dims(ops.rsqrt(relative), -1)
             update = gradient * scale * ops.expand_dims(ops.rsqrt(state.columns), -2)
         else:
             state.velocity = ema(state.velocity, square, beta_2)
             update = gradient * ops.rsqrt(state.velocity)
-        update = update / ops.maximum(1.0, rms(update) / hyper.clip_threshold)
+        update = update / maximum(rms(update) / hyper.clip_threshold, 1.0)
 
         size = hyper.learning_rate
         if self.relative_step:
-            size = ops.minimum(size, ops.rsqrt(hyper.step))
+            size = minimum(size, ops.rsqrt(hyper.step))
         if self.scale_parameter:
-            size = size * ops.maximum(rms(weights), hyper.epsilon_2)
+            size = size * maximum(rms(weights), hyper.epsilon_2)
         if self.beta_1 is None:
             return size * update
         state.momentum = ema(state.momentum, size * update, hyper.beta_1)
