@@ -45,7 +45,7 @@ lint: $(VENV)/dev-installed
 	$(BIN)/mypy
 
 docs: $(VENV)/jax-installed $(VENV)/docs-installed
-	KERAS_BACKEND=jax $(BIN)/mkdocs build --strict --quiet
+	KERAS_BACKEND=jax $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist site

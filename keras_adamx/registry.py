@@ -34,6 +34,9 @@ def list_optimizers(
         pattern: Shell pattern, in any case: "*adam*".
         with_description: Return pairs of a name and the first sentence of its docs.
 
+    Returns:
+        List of names, or of pairs.
+
     Example:
         >>> keras_adamx.list_optimizers("*adam*")
         ['adam', 'adamax', 'adamw', 'nadam']

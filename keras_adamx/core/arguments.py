@@ -219,7 +219,10 @@ class Declared:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = {k: v for k, v in vars(cls).items() if isinstance(v, Argument)}
-        cls.arguments = {**cls.arguments, **own}
+        merged = {**cls.arguments, **own}
+        # The learning rate, what the class itself declares, then what it inherits.
+        names = dict.fromkeys(["learning_rate", *own, *cls.arguments])
+        cls.arguments = {name: merged[name] for name in names if name in merged}
         if "__init__" not in vars(cls):
             cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
                 [
@@ -230,17 +233,9 @@ class Declared:
                         else inspect.Parameter.KEYWORD_ONLY,
                         default=argument.default,
                     )
-                    for name, argument in cls._in_order(own)
+                    for name, argument in cls.arguments.items()
                 ]
             )
-
-    @classmethod
-    def _in_order(cls, own: dict[str, Argument]) -> list[tuple[str, Argument]]:
-        """The learning rate, what the class itself declares, then what it inherits."""
-        names = ["learning_rate", *own, *cls.arguments]
-        return [
-            (n, cls.arguments[n]) for n in dict.fromkeys(names) if n in cls.arguments
-        ]
 
     @classmethod
     def bind(cls, given: dict[str, Any]) -> dict[str, Any]:

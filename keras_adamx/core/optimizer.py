@@ -78,8 +78,8 @@ class Optimizer(KerasOptimizer):
         ValueError: An argument is out of its range, or two clippings are set.
     """
 
-    # Whether the direction of an element depends on no other element of the variable:
-    # small variables are then updated as one concatenated vector.
+    # Whether the direction of an element depends on no other element of the variable. A
+    # backend may then cut large variables into pieces and join small ones.
     elementwise: ClassVar[bool] = False
     # Whether the direction already contains the learning rate.
     direction_includes_learning_rate: ClassVar[bool] = False
@@ -112,7 +112,15 @@ class Optimizer(KerasOptimizer):
         package = cls.__module__.partition(".")[0]
         keras.saving.register_keras_serializable(package=package)(cls)
 
-    def __init__(self, learning_rate: Any = _DEFAULT, **kwargs: Any) -> None:
+    def __init__(
+        self, learning_rate: Any = _DEFAULT, *args: Any, **kwargs: Any
+    ) -> None:
+        if args:
+            raise TypeError(
+                f"{type(self).__name__} takes its arguments by name, all but the "
+                f"learning rate. Received: {args!r} without names. Allowed: "
+                f"{', '.join(self.arguments)}"
+            )
         if learning_rate is not _DEFAULT:
             kwargs["learning_rate"] = learning_rate
         values = self.bind(kwargs)
@@ -166,7 +174,7 @@ class Optimizer(KerasOptimizer):
 
         Args:
             gradient: Gradient, float32 (float64 for float64 weights), with the shape of
-                the weights; flat where the rule is `elementwise`.
+                the weights; it may be flat, or a part, where the rule is `elementwise`.
             weights: The weights before the step, same dtype and shape.
             state: The slots as attributes; set them to their new values.
             hyper: The hyper-parameters, `learning_rate`, `step` and `shared`.
@@ -262,6 +270,12 @@ class Optimizer(KerasOptimizer):
         compute_dtype = rounding.compute_dtype(dtype)
         skipped = self.overwritten_by_gradient(variable)
         slots = () if skipped else tuple(self.slots(Weights(path, shape)))
+        names = [slot.name for slot in slots]
+        if len(set(names)) < len(names) or saving.RESERVED & set(names):
+            raise ValueError(
+                f"{type(self).__name__} must name its slots differently from each "
+                f"other and from {sorted(saving.RESERVED)}. Received: {names}"
+            )
 
         def state(name: str, given: tuple[int, ...] | None, initial: float) -> Any:
             like_weights = given is None

@@ -23,6 +23,8 @@ FORMAT = 1
 MANIFEST = "manifest"
 ITERATION = "iteration"
 LEARNING_RATE = "learning_rate"
+# Names of state that the core keeps beside the slots of a rule.
+RESERVED = frozenset({"average", "gradient_sum", "shared", ITERATION, LEARNING_RATE})
 _NUMBER = re.compile(r"_(\d+)$")
 
 

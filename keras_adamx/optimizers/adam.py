@@ -40,7 +40,8 @@ class Adam(Optimizer):
         beta_2: β₂ in [0, 1), decay of the mean of their squares.
         epsilon: ε >= 0.
         amsgrad: Use the largest v so far in place of v.
-        bias_correction: False for m and v in place of m̂ and v̂.
+        bias_correction: False for m and v in place of m̂ and v̂; "hat" is then the same
+            as "outside".
         epsilon_placement: "outside", "hat" or "inside".
 
     Example:
@@ -91,7 +92,7 @@ class AdamW(Adam):
     Adam's rule, and with every step the weights w also move by -η λ w, where η is the
     learning rate and λ the `weight_decay`: the decay does not pass through the moments.
 
-    State and arguments are those of `Adam`.
+    State: that of `Adam`; so are the other arguments.
 
     Args:
         weight_decay: λ >= 0, or None for plain Adam.

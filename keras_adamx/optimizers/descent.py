@@ -81,7 +81,7 @@ class RMSprop(Optimizer):
         u = g / (√d + ε)                     epsilon_placement="inside": g / √(d + ε)
         b ← μ b + u,  w ← w - η b            μ = 0: w ← w - η u
 
-    State: `velocity` (v), `average` (a) if centered, `momentum` (b) if μ > 0, each of
+    State: `velocity` (v), `mean` (a) if centered, `momentum` (b) if μ > 0, each of
     the shape of the weights.
 
     Args:
@@ -112,7 +112,7 @@ class RMSprop(Optimizer):
     def slots(self, weights: Weights) -> Iterable[Slot]:
         yield Slot("velocity", nonnegative=True)
         if self.centered:
-            yield Slot("average")
+            yield Slot("mean")
         if self.momentum:
             yield Slot("momentum")
 
@@ -120,9 +120,9 @@ class RMSprop(Optimizer):
         state.velocity = ema(state.velocity, ops.square(gradient), hyper.rho)
         spread = state.velocity
         if self.centered:
-            state.average = ema(state.average, gradient, hyper.rho)
+            state.mean = ema(state.mean, gradient, hyper.rho)
             # Rounding can push the difference of two nearly equal numbers below zero.
-            spread = maximum(spread - ops.square(state.average), 0.0)
+            spread = maximum(spread - ops.square(state.mean), 0.0)
         step = gradient / denominator(spread, hyper.epsilon, self.epsilon_placement)
         if not self.momentum:
             return step
@@ -137,6 +137,8 @@ class Adagrad(Optimizer):
 
         a ← a + g²
         w ← w - η g / (√a + ε)               epsilon_placement="inside": η g / √(a + ε)
+
+    When to use: sparse features. The sum never forgets, so steps only shrink.
 
     State: `accumulator` (a), of the shape of the weights.
 

@@ -16,25 +16,28 @@ from keras_adamx.core.slots import Hyper, Slot, State, Weights
 class SDProp(Optimizer):
     """Divides each gradient by the standard deviation of its recent values.
 
-    With gradient g at step t = 1, 2, …, decay γ and learning rate η, from μ = c = 0:
+    With gradient g at step t = 1, 2, …, decay ρ and learning rate η, from a = c = 0:
 
-        c ← γ c + γ (1 - γ) (g - μ)²         with the old μ
-        μ ← γ μ + (1 - γ) g
-        w ← w - η √(1 - γᵗ) g / (√c + ε)
+        c ← ρ c + ρ (1 - ρ) (g - a)²         with the old a
+        a ← ρ a + (1 - ρ) g
+        w ← w - η √(1 - ρᵗ) g / (√c + ε)
 
-    and with momentum ρ: b ← ρ b + √(1 - γᵗ) g / (√c + ε), w ← w - η b. RMSprop with the
+    and with momentum μ: b ← μ b + √(1 - ρᵗ) g / (√c + ε), w ← w - η b. RMSprop with the
     centred second moment: noise slows the step down, a large but steady gradient does
     not. A constant gradient drives c to zero, and the step grows until ε bounds it:
     that is the rule. Where gradients may be constant, choose a larger ε.
 
-    State: `mean` (μ), `variance` (c) and, with momentum, `momentum` (b), each of the
+    When to use: where gradients are noisy and steady ones should not be slowed down;
+    not where gradients may be constant.
+
+    State: `mean` (a), `variance` (c) and, with momentum, `momentum` (b), each of the
     shape of the weights.
 
     Args:
-        rho: γ in [0, 1). The authors also use 0.999 with a learning rate of 1e-4.
+        rho: ρ in [0, 1). The authors also use 0.999 with a learning rate of 1e-4.
         epsilon: ε >= 0.
-        momentum: ρ in [0, 1).
-        bias_correction: False to leave out the factor √(1 - γᵗ), as the authors' later
+        momentum: μ in [0, 1).
+        bias_correction: False to leave out the factor √(1 - ρᵗ), as the authors' later
             packages do.
 
     Example:

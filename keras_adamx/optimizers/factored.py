@@ -26,8 +26,10 @@ class Adafactor(Optimizer):
         α = ρₜ max(ε₂, RMS(w)),  ρₜ = min(η, 1/√t)
         w ← w - α U                          beta_1: m ← β₁ m + (1 - β₁) α U, w ← w - m
 
-    Weights of one axis or none keep V in full. Really factored: a kernel of 1000 × 1000
+    Weights of one axis or none keep V in full. A kernel of 1000 × 1000
     needs 2000 numbers of state.
+
+    When to use: where memory for the state is short.
 
     State: `rows` (R, the shape without the last axis) and `columns` (C, without the
     last but one), or `velocity` (V) where there is nothing to factor; `momentum` (m),

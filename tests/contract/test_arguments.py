@@ -9,6 +9,7 @@ import pytest
 
 import keras_adamx
 from keras_adamx.core.arguments import Argument
+from keras_adamx.rule import Slot
 from tests import problem
 
 COMMON = {
@@ -66,6 +67,21 @@ def test_config_survives_json_and_gives_the_same_steps(name):
 def test_config_names_every_argument(name):
     optimizer = keras_adamx.get(name)
     assert set(optimizer.get_config()) == set(optimizer.arguments)
+
+
+def test_all_that_is_kept_is_saved(name):
+    """Every slot that the options ask for, beside average and accumulator."""
+    optimizer = unusual(name)
+    problem.train(optimizer, steps=3)
+    store = {}
+    optimizer.save_own_variables(store)
+    assert len(store) == len(optimizer.variables) + 1
+    again = unusual(name)
+    again.build(problem.variables())
+    again.load_own_variables(store)
+    problem.assert_same_bits(
+        problem.values(again.variables), problem.values(optimizer.variables)
+    )
 
 
 def test_keras_serialization_needs_no_custom_objects(name):
@@ -146,6 +162,21 @@ def test_an_unknown_argument_is_named_with_what_is_allowed(name):
         keras_adamx.get(name, epsilonn=1e-3)
     with pytest.raises(TypeError, match="Did you mean `weight_decay`"):
         keras_adamx.get(name, weight_deca=1e-3)
+
+
+def test_only_the_learning_rate_goes_without_a_name(name):
+    cls = type(keras_adamx.get(name))
+    with pytest.raises(TypeError, match=rf"{cls.__name__} takes its arguments by name"):
+        cls(1e-3, 0.9)
+
+
+def test_slots_have_names_of_their_own():
+    class Clash(keras_adamx.Optimizer):
+        def slots(self, weights):
+            yield Slot("average")
+
+    with pytest.raises(ValueError, match=r"Clash must name its slots.*\['average'\]"):
+        Clash().build(problem.variables())
 
 
 def test_two_clippings_are_refused(name):

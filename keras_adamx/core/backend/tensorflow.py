@@ -1,4 +1,4 @@
-"""TensorFlow: the whole update as one XLA program wherever that is possible."""
+"""TensorFlow: the whole update compiled by XLA wherever that is possible."""
 
 from __future__ import annotations
 

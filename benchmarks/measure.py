@@ -1,0 +1,97 @@
+"""What the benchmarks share: interleaved timing, child processes, tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Row = dict[str, Any]
+
+
+def interleaved(
+    functions: dict[str, Callable[[], Any]], rounds: int
+) -> dict[str, tuple[float, float]]:
+    """Time functions in turn, so that what disturbs the machine disturbs all of them.
+
+    Returns:
+        For each the seconds of the first call and the median milliseconds of the others.
+    """
+    first, times = {}, {}
+    for name, function in functions.items():
+        first[name] = _seconds(function)
+        times[name] = []
+        function()
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(_seconds(function))
+    return {n: (first[n], 1e3 * statistics.median(times[n])) for n in functions}
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def keras_twin(name: str) -> tuple[str, Callable[..., Any]]:
+    """Keras' optimizer to compare with: of the same name, or the nearest in kind."""
+    import keras
+
+    nearest = {"sdprop": "rmsprop", "adastand": "adam"}
+    twins = {n.lower(): getattr(keras.optimizers, n) for n in dir(keras.optimizers)}
+    twin = twins[nearest.get(name, name)]
+    return twin.__name__, twin
+
+
+def compare(ours: tuple[float, float], keras: tuple[float, float]) -> Row:
+    """The columns of two timings and their ratio."""
+    return {
+        "ours, ms": f"{ours[1]:.2f}",
+        "Keras, ms": f"{keras[1]:.2f}",
+        "ratio": f"{ours[1] / keras[1]:.2f}",
+        "ours, first s": f"{ours[0]:.2f}",
+        "Keras, first s": f"{keras[0]:.2f}",
+    }
+
+
+def run_child(module: str, backend: str, arguments: Sequence[str]) -> list[Row]:
+    """Rows that a benchmark prints as JSON in a process of its own."""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    child = subprocess.run(
+        [sys.executable, "-m", module, "--child", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in child.stdout.splitlines() if line[:1] == "{"]
+
+
+def emit(row: Row) -> None:
+    """Hand a row to the parent."""
+    print(json.dumps(row), flush=True)
+
+
+def show(title: str, rows: Sequence[Row]) -> None:
+    """Print rows as a table."""
+    table = Table(title=title)
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    Console().print(table)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Rows as a table in Markdown."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(r.values() for r in rows)]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
