@@ -23,7 +23,7 @@ def interleaved(
     """Time functions in turn, so that what disturbs the machine disturbs all of them.
 
     Returns:
-        For each the seconds of the first call and the median milliseconds of the others.
+        For each, seconds of the first call and median milliseconds of the others.
     """
     first, times = {}, {}
     for name, function in functions.items():

