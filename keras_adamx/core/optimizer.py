@@ -140,6 +140,8 @@ class Optimizer(KerasOptimizer):
             setattr(self, name, values[name])
         self.validate()
         self._forget_programs()
+        # Dtype and shape of the gradients that were checked last.
+        self._accepted: dict[int, Any] = {}
         self.entries: tuple[Entry, ...] = ()
         self.shared_variables: dict[str, Any] = {}
         # The widest dtype in which any variable is updated.
@@ -449,26 +451,28 @@ class Optimizer(KerasOptimizer):
             ops.cast(seed, "int32"),
         ]
 
-    @staticmethod
-    def _checked(gradient: Any, entry: Entry) -> Any:
+    def _checked(self, gradient: Any, entry: Entry) -> Any:
         """The gradient as a dense tensor, if it fits the variable."""
         gradient = backend.to_dense(gradient)
+        kind = (gradient.dtype, gradient.shape)
+        if self._accepted.get(entry.position) == kind:
+            return gradient
         dtype = keras.backend.standardize_dtype(gradient.dtype)
-        if dtype != entry.dtype and not keras.backend.is_float_dtype(dtype):
+        if not keras.backend.is_float_dtype(dtype):
             raise TypeError(
                 f"The gradient of '{entry.path}' must have a floating-point dtype. "
                 f"Received: {dtype}"
             )
         given = tuple(gradient.shape)
         # In a graph, TensorFlow may not know a length: None.
-        if given != entry.shape and (
-            len(given) != len(entry.shape)
-            or any(g not in (None, s) for g, s in zip(given, entry.shape))
+        if len(given) != len(entry.shape) or any(
+            g not in (None, s) for g, s in zip(given, entry.shape)
         ):
             raise ValueError(
                 f"The gradient of '{entry.path}' must have the shape of the variable, "
                 f"{entry.shape}. Received: {given}"
             )
+        self._accepted[entry.position] = kind
         return gradient
 
     def _program(self, entries: list[Entry]) -> Program:

@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from keras_adamx.core.arguments import flag, hyperparameter, rate
-from keras_adamx.core.arithmetic import bias_correction, maximum
+from keras_adamx.core.arithmetic import bias_correction, ema, maximum
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 
@@ -34,7 +34,7 @@ class SDProp(Optimizer):
     shape of the weights.
 
     Args:
-        rho: ρ in [0, 1). The authors also use 0.999 with a learning rate of 1e-4.
+        rho: ρ in (0, 1). The authors also use 0.999 with a learning rate of 1e-4.
         epsilon: ε >= 0.
         momentum: μ in [0, 1).
         bias_correction: False to leave out the factor √(1 - ρᵗ), as the authors' later
@@ -51,7 +51,7 @@ class SDProp(Optimizer):
     elementwise = True
 
     learning_rate: Any = rate(0.001)
-    rho: float = hyperparameter(0.99, at_least=0.0, below=1.0)
+    rho: float = hyperparameter(0.99, above=0.0, below=1.0)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
     momentum: float = hyperparameter(0.0, at_least=0.0, below=1.0)
     bias_correction: bool = flag(True)
@@ -63,11 +63,11 @@ class SDProp(Optimizer):
             yield Slot("momentum")
 
     def direction(self, gradient: Any, weights: Any, state: State, hyper: Hyper) -> Any:
-        surprise = gradient - state.mean
-        state.variance = hyper.rho * (
-            state.variance + (1.0 - hyper.rho) * ops.square(surprise)
-        )
-        state.mean = state.mean + (1.0 - hyper.rho) * surprise
+        state.mean = ema(state.mean, gradient, hyper.rho)
+        # ρ (g - a)² by the new a, which is ρ times as far from g as the old one was:
+        # XLA updates a slot in place only where nothing else needs its old value.
+        square = (1.0 / hyper.rho) * ops.square(gradient - state.mean)
+        state.variance = ema(state.variance, square, hyper.rho)
         step = gradient / (ops.sqrt(state.variance) + hyper.epsilon)
         if self.bias_correction:
             step = ops.sqrt(bias_correction(hyper.rho, hyper.step)) * step
