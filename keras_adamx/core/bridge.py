@@ -109,13 +109,15 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
 
 
 def _takes_argument(function: Any) -> bool:
+    """Whether a callable cannot do without the step: `lambda rate=rate: rate` can."""
     try:
-        inspect.signature(function).bind(0)
-    except TypeError:
-        return False
+        parameters = inspect.signature(function).parameters.values()
     except ValueError:  # A builtin without a signature is called as Keras calls it.
         return False
-    return True
+    return any(
+        p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        for p in parameters
+    )
 
 
 def path_of(variable: Any) -> str:

@@ -139,7 +139,8 @@ class Optimizer(KerasOptimizer):
         for name in values.keys() - keras_names:
             setattr(self, name, values[name])
         self.validate()
-        self._forget_programs()
+        self._programs: dict[Any, Program] = {}
+        self._executor = backend.Executor(self.jit_compile)
         # Dtype and shape of the gradients that were checked last.
         self._accepted: dict[int, Any] = {}
         self.entries: tuple[Entry, ...] = ()
@@ -225,6 +226,7 @@ class Optimizer(KerasOptimizer):
         variables = list(variables)
         if self.built:
             self._positions(variables)
+            self._load_pending()
             return
         for variable in variables:
             if not keras.backend.is_float_dtype(_dtype(variable)):
@@ -262,10 +264,14 @@ class Optimizer(KerasOptimizer):
             [entry.accumulator for entry in self.entries],
         )
         saving.track_for_checkpoints(self)
+        self._load_pending()
+
+    def _load_pending(self) -> None:
+        """Load what was read before the variables were known; again if it failed."""
         if self._pending is not None:
-            store, self._pending = self._pending, None
             with backend.outside_graph():
-                saving.load(self, store)
+                saving.load(self, self._pending)
+            self._pending = None
 
     def _new_entry(self, position: int, variable: Any) -> Entry:
         path, dtype, shape = path_of(variable), _dtype(variable), tuple(variable.shape)
@@ -277,6 +283,11 @@ class Optimizer(KerasOptimizer):
             raise ValueError(
                 f"{type(self).__name__} must name its slots differently from each "
                 f"other and from {sorted(saving.RESERVED)}. Received: {names}"
+            )
+        if self.elementwise and any(slot.shape not in (None, shape) for slot in slots):
+            raise ValueError(
+                f"{type(self).__name__} is `elementwise`: its slots must have the "
+                f"shape of the weights. Received: {slots}"
             )
 
         def state(name: str, given: tuple[int, ...] | None, initial: float) -> Any:
@@ -343,15 +354,15 @@ class Optimizer(KerasOptimizer):
             return
         if [entry.decayed for entry in self.entries] == list(decayed):
             return
+        if self._programs:
+            raise ValueError(
+                f"{type(self).__name__}: the saved state excludes other variables from "
+                "weight decay than this optimizer, which has made steps already. Load "
+                "before the first step, or call `exclude_from_weight_decay` before it."
+            )
         self.keep(
             entries=tuple(e._replace(decayed=d) for e, d in zip(self.entries, decayed))
         )
-        self._forget_programs()
-
-    def _forget_programs(self) -> None:
-        """Start anew: what was compiled is not true any more."""
-        self._programs: dict[Any, Program] = {}
-        self._executor = backend.Executor(self.jit_compile)
 
     def _positions(self, variables: Sequence[Any]) -> list[int]:
         """Positions of known variables."""
@@ -400,7 +411,7 @@ class Optimizer(KerasOptimizer):
                 "`grads` must have one gradient (or None) for each variable. Received: "
                 f"{len(grads)} gradients for {len(variables)} variables."
             )
-        if not self.built:
+        if not self.built or self._pending is not None:
             self.build(variables)
         positions = self._positions(variables)
         if len(set(positions)) < len(positions):
@@ -514,8 +525,10 @@ class Optimizer(KerasOptimizer):
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
         """Replace the weights by their averages, if `use_ema`; Keras ends `fit` so."""
+        if not self.use_ema:
+            return
         seen = int(ops.convert_to_numpy(backend.read(self.gradients_seen)))
-        if not self.use_ema or seen < (self.gradient_accumulation_steps or 1):
+        if seen < (self.gradient_accumulation_steps or 1):
             return  # The averages have not begun.
         entries = [self.entries[i] for i in self._positions(var_list)]
         backend.assign(
@@ -548,6 +561,7 @@ class Optimizer(KerasOptimizer):
             saving.load(self, store)
         else:
             self._pending = saving.copy(store)
+            saving.check_kind(self, self._pending)
 
 
 def _dtype(variable: Any) -> str:

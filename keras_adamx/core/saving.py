@@ -67,24 +67,46 @@ def copy(store: Any) -> dict[str, np.ndarray]:
     return {name: np.array(store[name]) for name in store.keys()}  # noqa: SIM118
 
 
-def load(optimizer: Optimizer, store: Any) -> None:
-    """Check the saved state against the optimizer, then assign all of it."""
-    saved = copy(store)
-    where = f"The saved state cannot be loaded into {type(optimizer).__name__} "
-    where += f"'{optimizer.name}': "
+def _where(optimizer: Optimizer) -> str:
+    return (
+        f"The saved state cannot be loaded into {type(optimizer).__name__} "
+        f"'{optimizer.name}': "
+    )
+
+
+def check_kind(optimizer: Optimizer, saved: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The manifest, if the file is whole and of the same class of optimizer."""
+    where = _where(optimizer)
     manifest = _manifest(saved, where)
     own = keras.saving.get_registered_name(type(optimizer))
     if manifest["optimizer"] != own:
         raise ValueError(
-            f"{where}it was written by {manifest['optimizer']}, not {own}."
+            f"{where}it was written by {manifest['optimizer']}, not {own}. To load the "
+            "weights alone, use `load_weights(..., skip_mismatch=True)`."
         )
-    if manifest["variables"] or optimizer.entries:
-        _check_variables(optimizer, manifest["variables"], where)
-    paths = [variable["path"] for variable in manifest["variables"]]
+    return manifest
+
+
+def load(optimizer: Optimizer, store: Any) -> None:
+    """Check the saved state against the optimizer, then assign all of it."""
+    saved = copy(store)
+    where = _where(optimizer)
+    manifest = check_kind(optimizer, saved)
+    del saved[MANIFEST]
+    variables = manifest["variables"]
+    if not variables and optimizer.entries:
+        # Written before the first step: there was no state yet.
+        if int(keras.ops.convert_to_numpy(optimizer.gradients_seen)) > 0:
+            warn_about_missing_state(optimizer)
+        elif LEARNING_RATE in saved and optimizer.saved_learning_rate is not None:
+            optimizer.saved_learning_rate.assign(saved[LEARNING_RATE])
+        return
+    places = _places(optimizer, variables, where)
+    _drop_others(optimizer, variables, places, saved)
 
     values = {}
     for name, variable in _named_variables(optimizer):
-        key = _saved_name(name, paths)
+        key = _saved_name(name, variables, places)
         if name == LEARNING_RATE and key not in saved:
             continue  # Saved under a schedule: the rate given to this optimizer holds.
         if key not in saved:
@@ -103,10 +125,10 @@ def load(optimizer: Optimizer, store: Any) -> None:
             f"{where}it holds {sorted(superfluous)}, which this optimizer does not "
             "keep. Was it written with other arguments?"
         )
+    optimizer.restore_decayed([variables[place]["decayed"] for place in places])
     for name, variable in _named_variables(optimizer):
         if name in values:
             variable.assign(values[name])
-    optimizer.restore_decayed([v["decayed"] for v in manifest["variables"]])
 
 
 def _manifest(saved: dict[str, np.ndarray], where: str) -> dict[str, Any]:
@@ -116,7 +138,7 @@ def _manifest(saved: dict[str, np.ndarray], where: str) -> dict[str, Any]:
             "Keras, say, which numbers its variables), or the file is damaged."
         )
     try:
-        manifest = json.loads(saved.pop(MANIFEST).tobytes())
+        manifest = json.loads(saved[MANIFEST].tobytes())
         complete = isinstance(manifest["variables"], list) and manifest["optimizer"]
         version = manifest["format"]
     except (ValueError, KeyError, TypeError) as error:
@@ -137,30 +159,61 @@ def _why_missing(name: str) -> str:
     return reasons.get(name.partition(":")[0], "Is the file truncated?")
 
 
-def _saved_name(name: str, saved_paths: list[str]) -> str:
-    """The name in the file: there, the path is the one that the variable had then."""
+def _saved_name(name: str, variables: list[dict[str, Any]], places: list[int]) -> str:
+    """The name in the file: there, position and path are those of then."""
     kind, _, of = name.partition(":")
-    index = of.partition(":")[0]
-    if not index.isdigit():
+    position = of.partition(":")[0]
+    if not position.isdigit():
         return name
-    return f"{kind}:{index}:{saved_paths[int(index)].replace('/', '.')}"
+    place = places[int(position)]
+    return f"{kind}:{place}:{variables[place]['path'].replace('/', '.')}"
 
 
-def _check_variables(
-    optimizer: Optimizer, saved: list[dict[str, Any]], where: str
+def _drop_others(
+    optimizer: Optimizer,
+    variables: list[dict[str, Any]],
+    places: list[int],
+    saved: dict[str, np.ndarray],
 ) -> None:
-    """Same number, shapes and order of variables, or an error that names the first."""
+    """Leave out, with a warning, the state of variables that are not trained now."""
+    others = [i for i in range(len(variables)) if i not in set(places)]
+    if not others:
+        return
+    for name in list(saved):
+        position = name.partition(":")[2].partition(":")[0]
+        if position.isdigit() and int(position) in others:
+            del saved[name]
+    warnings.warn(
+        f"The file holds state for {[variables[i]['path'] for i in others]}, which "
+        f"'{optimizer.name}' does not train now: it is left out.",
+        stacklevel=4,
+    )
+
+
+def _places(optimizer: Optimizer, saved: list[dict[str, Any]], where: str) -> list[int]:
+    """Where in the file each variable is, or an error that names the first misfit.
+
+    Number, shapes and order must agree. The file may hold more variables where the
+    names leave no doubt: layers were frozen since.
+    """
     entries = optimizer.entries
-    if len(saved) != len(entries):
-        known = {_canonical(v["path"]) for v in saved}
-        other = [e.path for e in entries if _canonical(e.path) not in known]
-        raise ValueError(
-            f"{where}it is for {len(saved)} variables, the model has {len(entries)}."
-            + (f" Not in the file: {other}." if other else "")
-        )
     paths = [variable["path"] for variable in saved]
-    same = _same_names(paths, [entry.path for entry in entries])
-    for entry, variable, agrees in zip(entries, saved, same):
+    here = [entry.path for entry in entries]
+    if len(saved) != len(entries):
+        found = [_matches(path, paths) for path in here]
+        if len(saved) < len(entries) or any(len(places) != 1 for places in found):
+            missing = [path for path, places in zip(here, found) if not places]
+            surplus = [path for path in paths if not _matches(path, here)]
+            raise ValueError(
+                f"{where}it is for {len(saved)} variables, the model has "
+                f"{len(entries)}. Not in the file: {missing}. Only there: {surplus}."
+            )
+        places = [place for [place] in found]
+    else:
+        places = list(range(len(entries)))
+    same = _same_names([paths[place] for place in places], here)
+    for entry, place, agrees in zip(entries, places, same):
+        variable = saved[place]
         if tuple(variable["shape"]) != entry.shape:
             raise ValueError(
                 f"{where}variable {entry.position}, '{entry.path}', has the shape "
@@ -172,11 +225,13 @@ def _check_variables(
                 f"{where}variable {entry.position} is '{entry.path}' here and "
                 f"'{variable['path']}' in the file. Were layers renamed or reordered?"
             )
+    return places
 
 
-def _canonical(path: str) -> str:
-    """A path without the numbers that Keras appends to automatic names."""
-    return "/".join(_NUMBER.sub("", part) for part in path.split("/"))
+def _matches(path: str, others: list[str]) -> list[int]:
+    """Positions of the paths that are the same but for a prefix on one side."""
+    pairs = [_common_suffix(path, other) for other in others]
+    return [i for i, (a, b) in enumerate(pairs) if a == b]
 
 
 def _same_names(saved: list[str], here: list[str]) -> list[bool]:

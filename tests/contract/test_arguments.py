@@ -179,6 +179,17 @@ def test_slots_have_names_of_their_own():
         Clash().build(problem.variables())
 
 
+def test_elementwise_rules_keep_slots_like_the_weights():
+    class Counting(keras_adamx.Optimizer):
+        elementwise = True
+
+        def slots(self, weights):
+            yield Slot("seen", shape=())
+
+    with pytest.raises(ValueError, match="Counting is `elementwise`: its slots"):
+        Counting().build(problem.variables())
+
+
 def test_two_clippings_are_refused(name):
     with pytest.raises(ValueError, match=r"only one of .*clipnorm.*clipvalue"):
         keras_adamx.get(name, clipnorm=1.0, clipvalue=1.0)

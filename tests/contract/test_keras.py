@@ -146,6 +146,9 @@ def test_schedules_and_callables_see_the_number_of_updates():
         optimizer.apply([ops.convert_to_tensor(1.0)], [weight])
     assert seen == [0, 1, 2]
     np.testing.assert_allclose(ops.convert_to_numpy(weight), -(1 + 1 / 2 + 1 / 3))
+    bound = keras_adamx.SGD(lambda fixed=0.5: fixed)
+    bound.apply([ops.convert_to_tensor(1.0)], [keras.Variable(0.0)])
+    assert rate_of(bound) == 0.5
     without = keras_adamx.SGD(lambda: 0.25)
     without.apply([ops.convert_to_tensor(1.0)], [keras.Variable(0.0)])
     assert rate_of(without) == 0.25

@@ -291,3 +291,51 @@ def test_exclusion_from_weight_decay_is_saved_and_matches_paths(tmp_path):
     )
     with pytest.raises(ValueError, match="must be called before"):
         loaded.optimizer.exclude_from_weight_decay(var_names=["kernel"])
+
+
+def test_a_model_that_was_not_fitted_yet(name, tmp_path):
+    fresh = problem.compiled(keras_adamx.get(name, learning_rate=0.5))
+    fresh.save(tmp_path / "fresh.keras")
+    loaded = keras.saving.load_model(tmp_path / "fresh.keras")
+    for each in (fresh, loaded):
+        problem.fit(each, 1)
+    problem.assert_same_bits(
+        problem.values(loaded.weights), problem.values(fresh.weights)
+    )
+
+
+def test_layers_frozen_after_training(tmp_path):
+    model = trained_model("adam", use_ema=True)
+    model.layers[0].trainable = False
+    model.save(tmp_path / "frozen.keras")
+    with pytest.warns(UserWarning, match="holds state for .*dense.*left out"):
+        loaded = keras.saving.load_model(tmp_path / "frozen.keras")
+    problem.assert_same_bits(
+        problem.values(e.average for e in loaded.optimizer.entries),
+        problem.values(e.average for e in model.optimizer.entries[2:]),
+    )
+    problem.fit(loaded, 1)
+
+
+def test_a_wrong_file_is_refused_before_the_optimizer_is_built(tmp_path):
+    trained_model("adamw").save_weights(tmp_path / "model.weights.h5")
+    other = problem.compiled(keras_adamx.SGD())
+    with pytest.raises(ValueError, match=r"written by .*AdamW.*skip_mismatch=True"):
+        other.load_weights(tmp_path / "model.weights.h5")
+
+
+def test_state_that_failed_to_load_is_not_forgotten():
+    optimizer = keras_adamx.Adam(amsgrad=True)
+    optimizer.load_own_variables(stored(built("adam")))
+    trained = problem.variables()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="lacks 'velocity_max:0:w0'"):
+            optimizer.apply(problem.gradients(0), trained)
+
+
+def test_restored_exclusions_cannot_change_a_run_that_has_begun():
+    excluded = keras_adamx.Adam(weight_decay=0.5)
+    excluded.exclude_from_weight_decay(var_names=["w1"])
+    problem.train(excluded, 1)
+    with pytest.raises(ValueError, match="excludes other variables"):
+        built("adam", weight_decay=0.5).load_own_variables(stored(excluded))

@@ -332,3 +332,30 @@ def test_rules_must_set_the_slots_they_declare():
 
     with pytest.raises(AttributeError, match=r"Forgetful declares.*surplus"):
         Forgetful(jit_compile=False).apply([ops.ones(2)], [keras.Variable([1.0, 1.0])])
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"weight_decay": 0.5, "clipnorm": 0.5},
+        {"use_ema": True, "ema_overwrite_frequency": 2},
+        {"gradient_accumulation_steps": 2},
+        {"global_clipnorm": 0.5},
+    ],
+)
+def test_parts_that_share_a_program(monkeypatch, arguments, dtype):
+    """Alike variables run the same compiled program, each with its own values."""
+    from keras_adamx.core.backend import tensorflow
+
+    monkeypatch.setattr(tensorflow, "EAGER_PART", 2)
+    shapes = ((3, 2),) * 7 + ((5,),) * 5 + ((2, 2),)
+    results = []
+    for jit_compile in (False, "auto"):
+        keras.utils.set_random_seed(4)
+        optimizer = keras_adamx.Adam(0.1, jit_compile=jit_compile, **arguments)
+        optimizer.exclude_from_weight_decay(var_names=["w1$", "w8"])
+        results.append(problem.train(optimizer, 4, shapes, dtype))
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=5e-7)
