@@ -7,7 +7,13 @@ without `custom_objects`.
 from importlib.metadata import version as _version
 
 from keras_adamx import schedules
+from keras_adamx.core.groups import (
+    Group,
+    layerwise_decay,
+    no_decay_on_biases_and_norms,
+)
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.migration import convert
 from keras_adamx.optimizers import (
     SGD,
     Adadelta,
@@ -17,6 +23,7 @@ from keras_adamx.optimizers import (
     Adamax,
     AdamW,
     Adastand,
+    Lion,
     Nadam,
     RMSprop,
     SDProp,
@@ -34,11 +41,16 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Adastand",
+    "Group",
+    "Lion",
     "Nadam",
     "Optimizer",
     "RMSprop",
     "SDProp",
+    "convert",
     "get",
+    "layerwise_decay",
     "list_optimizers",
+    "no_decay_on_biases_and_norms",
     "schedules",
 ]

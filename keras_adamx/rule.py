@@ -1,6 +1,6 @@
 """The words in which a rule is written: what to import for an optimizer of your own."""
 
-from keras_adamx.core.arguments import choice, count, flag, hyperparameter, rate
+from keras_adamx.core.arguments import choice, count, decay, flag, hyperparameter, rate
 from keras_adamx.core.arithmetic import (
     bias_correction,
     debias,
@@ -24,6 +24,7 @@ __all__ = [
     "choice",
     "count",
     "debias",
+    "decay",
     "denominator",
     "ema",
     "flag",

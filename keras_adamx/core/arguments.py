@@ -17,8 +17,12 @@ import numbers
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
+from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
+
+from keras_adamx.core import backend
 
 LearningRate = float | LearningRateSchedule | Callable[..., Any]
 
@@ -28,9 +32,18 @@ class Argument:
 
     name = ""
 
-    def __init__(self, default: Any, check: Callable[[Any], Any], allowed: str) -> None:
+    def __init__(
+        self,
+        default: Any,
+        check: Callable[[Any], Any],
+        allowed: str,
+        *,
+        is_decay: bool = False,
+    ) -> None:
         self.default = default
         self.allowed = allowed
+        # Whether it is the decay of an average, whose bias can be corrected.
+        self.is_decay = is_decay
         self._check = check
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -130,9 +143,15 @@ def hyperparameter(
     below: float | None = None,
     at_most: float | None = None,
     optional: bool = False,
+    scheduled: bool = True,
+    is_decay: bool = False,
 ) -> Any:
-    """A real number of the rule, available to it as `hyper.<name>`."""
-    check, allowed = _bounded(
+    """A real number of the rule, available to it as `hyper.<name>`.
+
+    Unless `scheduled` is False, a `LearningRateSchedule` may stand for the number:
+    `hyper.<name>` is then its value at this step.
+    """
+    check_number, allowed = _bounded(
         _number,
         "a finite number",
         optional=optional,
@@ -141,7 +160,34 @@ def hyperparameter(
         below=below,
         at_most=at_most,
     )
-    return Argument(default, check, allowed)
+    if not scheduled:
+        return Argument(default, check_number, allowed)
+
+    def check(value: Any) -> Any:
+        value = as_schedule(value)
+        if not isinstance(value, LearningRateSchedule):
+            return check_number(value)
+        with backend.outside_graph():
+            check_number(ops.convert_to_numpy(value(0)))
+        return value
+
+    allowed += ", or a LearningRateSchedule that starts there"
+    return Argument(default, check, allowed, is_decay=is_decay)
+
+
+def decay(default: float, *, above: float | None = None) -> Any:
+    """The decay of a moving average, in [0, 1)."""
+    at_least = 0.0 if above is None else None
+    return hyperparameter(
+        default, above=above, at_least=at_least, below=1.0, is_decay=True
+    )
+
+
+def as_schedule(value: Any) -> Any:
+    """A schedule from its configuration, as a file of Keras holds it."""
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.optimizers.schedules.deserialize(value)
+    return value
 
 
 def count(default: int | None, *, at_least: int = 1, optional: bool = False) -> Any:
@@ -192,6 +238,7 @@ def rate(default: float) -> Any:
     """The learning rate: a number >= 0, a `LearningRateSchedule` or a callable."""
 
     def check(value: Any) -> Any:
+        value = as_schedule(value)
         if isinstance(value, type):
             raise TypeError
         if isinstance(value, LearningRateSchedule) or callable(value):

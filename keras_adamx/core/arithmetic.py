@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras import ops
+
+if TYPE_CHECKING:
+    from keras_adamx.core.slots import Hyper
 
 
 def ema(average: Any, value: Any, decay: Any) -> Any:
@@ -13,20 +16,28 @@ def ema(average: Any, value: Any, decay: Any) -> Any:
     return decay * average + (1.0 - decay) * value
 
 
-def bias_correction(decay: float, step: Any) -> Any:
-    """1 - decay**step, the weight that an average begun at zero has gathered.
+def bias_correction(hyper: Hyper, decay: str) -> Any:
+    """The weight that an average begun at zero has gathered: 1 - decay**step.
+
+    Args:
+        hyper: The hyper-parameters of the step.
+        decay: Name of the decay. Where it is scheduled, the product of all its values
+            so far takes the place of the power.
 
     With expm1: computed as a difference, the float32 result of the first steps would
     have lost three digits for a decay of 0.999.
     """
-    if decay == 0.0:
-        return ops.ones_like(step)
-    return -ops.expm1(step * math.log(decay))
+    if decay in hyper.log_products:
+        return -ops.expm1(hyper.log_products[decay])
+    value = getattr(hyper, decay)
+    if value == 0.0:
+        return ops.ones_like(hyper.step)
+    return -ops.expm1(hyper.step * math.log(value))
 
 
-def debias(average: Any, decay: float, step: Any) -> Any:
+def debias(average: Any, hyper: Hyper, decay: str) -> Any:
     """An average begun at zero, divided by the weight that it has gathered."""
-    return average / bias_correction(decay, step)
+    return average / bias_correction(hyper, decay)
 
 
 def denominator(second_moment: Any, epsilon: Any, placement: str) -> Any:

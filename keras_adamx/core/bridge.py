@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 from keras import ops
@@ -31,12 +31,49 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
             for name, value in attributes.items():
                 setattr(self, name, value)
 
+    # Set while the class of Keras constructs itself.
+    _positions_by_id: ClassVar[dict[int, int]] = {}
+    _is_built = False
+    _reconsidered = False
+
+    @property
+    def built(self) -> bool:
+        """Whether the state exists.
+
+        On JAX, where a step cannot create state, False after every `fit` and `load`
+        until the next `build`: what is trainable may have changed, and Keras calls
+        `build` again where this is False.
+        """
+        return self._is_built and not self._reconsidered
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        self._is_built = value
+
+    def reconsider(self) -> None:
+        """Let Keras call `build` again before the next `fit`."""
+        self._reconsidered = keras.backend.backend() == "jax"
+
+    def stateless_apply(
+        self,
+        optimizer_variables: list[Any],
+        grads: list[Any],
+        trainable_variables: list[Any],
+    ) -> tuple[list[Any], list[Any]]:
+        """One step on values in place of variables, as Keras does on JAX."""
+        self._reconsidered = False
+        return super().stateless_apply(optimizer_variables, grads, trainable_variables)
+
+    def activate(self, variables: Sequence[Any]) -> None:
+        """Let `apply` without variables mean these."""
+        self.keep(_trainable_variables=list(variables))
+        self._reconsidered = False
+
     def register(
         self, variables: Sequence[Any], averages: list[Any], accumulators: list[Any]
     ) -> None:
         """Make the variables of the model known; what Keras' own `build` does."""
         self.keep(
-            _trainable_variables=list(variables),
             _trainable_variables_indices={
                 self._var_key(variable): i for i, variable in enumerate(variables)
             },
@@ -50,13 +87,13 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
 
     @property
     def registered(self) -> list[Any]:
-        """The variables of the model, in the order given to `build`."""
+        """The variables that were given to `build` last, in their order."""
         return self._trainable_variables
 
     def index(self, variable: Any) -> int | None:
         """Position of a variable of the model, or None if it is not known."""
         position = self._positions_by_id.get(id(variable))
-        if position is None:
+        if position is None and self._is_built:
             position = self._trainable_variables_indices.get(self._var_key(variable))
         return position
 
@@ -106,6 +143,91 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
         """The variable that holds the rate, if it is neither schedule nor callable."""
         source = self._learning_rate
         return source if isinstance(source, keras.Variable) else None
+
+
+# Where the optimizers of Keras keep what our class of the same name keeps as a slot.
+_SLOTS_OF_KERAS = {
+    "SGD": {"momentum": "momentums"},
+    "RMSprop": {
+        "velocity": "_velocities",
+        "mean": "_average_gradients",
+        "momentum": "_momentums",
+    },
+    "Adagrad": {"accumulator": "_accumulators"},
+    "Adadelta": {
+        "accumulator": "_accumulated_grads",
+        "delta": "_accumulated_delta_vars",
+    },
+    "Adam": {
+        "momentum": "_momentums",
+        "velocity": "_velocities",
+        "velocity_max": "_velocity_hats",
+    },
+    "AdamW": {
+        "momentum": "_momentums",
+        "velocity": "_velocities",
+        "velocity_max": "_velocity_hats",
+    },
+    "Adamax": {"momentum": "_m", "norm": "_u"},
+    "Nadam": {"momentum": "_momentums", "velocity": "_velocities"},
+    "Lion": {"momentum": "_momentums"},
+}
+
+
+class KerasState(NamedTuple):
+    """What an optimizer of Keras keeps.
+
+    Attributes:
+        name: Its class.
+        variables: The variables of the model.
+        slots: For each variable the variables that our slots correspond to.
+        shared: Likewise for what all variables share.
+        averages: The averages of the weights, or None.
+        decayed: Whether each variable decays.
+        gradients_seen: Number of gradients seen.
+    """
+
+    name: str
+    variables: list[Any]
+    slots: list[dict[str, Any]]
+    shared: dict[str, Any]
+    averages: list[Any] | None
+    decayed: list[bool]
+    gradients_seen: Any
+
+
+def state_of_keras(optimizer: Any) -> KerasState | None:
+    """What an optimizer of Keras keeps; None if it is none that we know."""
+    name = type(optimizer).__name__
+    known = isinstance(optimizer, getattr(keras.optimizers, name, ()))
+    if not known or name not in _SLOTS_OF_KERAS:
+        return None
+    lists = {
+        slot: getattr(optimizer, attribute, None) or None
+        for slot, attribute in _SLOTS_OF_KERAS[name].items()
+    }
+    variables = list(optimizer._trainable_variables)
+    return KerasState(
+        name=name,
+        variables=variables,
+        slots=[
+            {slot: each[i] for slot, each in lists.items() if each is not None}
+            for i in range(len(variables))
+        ],
+        shared={"momentum_product": optimizer._u_product} if name == "Nadam" else {},
+        averages=optimizer._model_variables_moving_average
+        if optimizer.use_ema
+        else None,
+        decayed=[optimizer._use_weight_decay(variable) for variable in variables],
+        gradients_seen=optimizer._iterations,
+    )
+
+
+def replace_optimizer(model: Any, optimizer: Any) -> None:
+    """Let a compiled model go on with another optimizer."""
+    model.optimizer = optimizer
+    model._compile_config.config["optimizer"] = optimizer
+    model.train_function = None
 
 
 def _takes_argument(function: Any) -> bool:

@@ -11,8 +11,22 @@ class Job(NamedTuple):
 
     gradient: Any
     weights: Any
-    slots: dict[str, Any]
+    stored: dict[str, Any]
+    # Numbers of the elements in the variable; None for all of them in order.
+    positions: Any = None
 
 
-# From gradient, weights and slots to new weights and slots.
-Update = Callable[[Any, Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
+class Rows(NamedTuple):
+    """A gradient that is zero but for some rows, in which a row may occur repeatedly.
+
+    `indices` names the rows as they came; `summed` has one row for each different one,
+    and `inverse` says for each of `indices` which one that is.
+    """
+
+    indices: Any
+    summed: Any
+    inverse: Any
+
+
+# From a job to new weights and state.
+Update = Callable[[Job], tuple[Any, dict[str, Any]]]

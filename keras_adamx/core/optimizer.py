@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
-from keras_adamx.core import backend, rounding, saving
-from keras_adamx.core.arguments import (
-    Argument,
-    choice,
-    count,
-    flag,
-    hyperparameter,
-    rate,
-    text,
-)
-from keras_adamx.core.bridge import KerasOptimizer, path_of
-from keras_adamx.core.program import Entry, Program
+from keras_adamx.core import backend, building, migration, saving, stepping
+from keras_adamx.core.bridge import path_of
+from keras_adamx.core.options import Options, leave_to_keras
+from keras_adamx.core.program import Program
+from keras_adamx.core.report import MemoryReport
+from keras_adamx.core.settings import Settings, resolve
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
+from keras_adamx.core.values import Entry
 
 _DEFAULT: Any = object()
 
 
-class Optimizer(KerasOptimizer):
+class Optimizer(Options):
     """Base of all optimizers: subclass it to write a rule of your own.
 
     A rule names the `slots` that it keeps for a variable and computes a `direction`
@@ -52,9 +46,11 @@ class Optimizer(KerasOptimizer):
     Args:
         learning_rate: Number >= 0, `LearningRateSchedule` of Keras, or callable that
             takes nothing or the number of updates made so far.
-        weight_decay: Number >= 0 or None. Decoupled: with every step the weights also
-            move by -learning_rate * weight_decay * weights.
-        clipnorm: Number > 0 or None. Largest l2 norm of the gradient of one variable.
+        weight_decay: λ >= 0 or None. With every step the weights w also move by
+            -learning_rate * λ * w.
+        clipnorm: Number > 0 or None, as all numbers here, but for loss scale and peak
+            learning rate, also a `LearningRateSchedule`. Largest l2 norm of the
+            gradient of one variable.
         clipvalue: Number > 0 or None. Largest magnitude of one element of a gradient.
         global_clipnorm: Number > 0 or None. Largest l2 norm of all gradients together.
             At most one of the three clippings may be set.
@@ -68,6 +64,29 @@ class Optimizer(KerasOptimizer):
         gradient_accumulation_steps: Integer >= 2 or None. The update is made once in so
             many calls, with the mean of their gradients; schedules and bias corrections
             count updates.
+        weight_decay_kind: "decoupled", as above; "l2": λ w is added to the gradient;
+            "independent": by -λ w, whatever the learning rate; "corrected": by
+            -learning_rate² / peak_learning_rate * λ * w, so that normalised layers keep
+            their balance while the rate falls; "cautious": as "decoupled", but only
+            where the step of the rule shrinks the weight as well.
+        weight_decay_filter: None, or "matrices" to leave out biases and whatever has
+            less than two axes.
+        peak_learning_rate: Number > 0 or None, for "corrected": the largest learning
+            rate; by default the learning rate, if it is a number.
+        groups: List of `Group`: other arguments for the variables whose path a pattern
+            finds.
+        state_dtype: "float32", "bfloat16" (rounded stochastically) or "int8" (in blocks
+            of 256 that share a scale): how the slots are stored. Slots of variables
+            with less than 4096 elements, and slots of other shapes than the variable,
+            stay float32. Arithmetic is float32 always.
+        sparse: "dense" or "lazy": what happens to the rows that a gradient of
+            TensorFlow does not name, as that of an embedding. "dense": the same as to a
+            gradient of zero; "lazy": nothing, neither decay nor moments, which is
+            faster. Elsewhere gradients are dense and this changes nothing.
+        nonfinite: What to do with a gradient that is not finite: "propagate", "skip"
+            the step (nothing changes but `skipped_steps`), or "raise". A compiled
+            training step cannot raise on JAX, nor under `jit_compile=True` on
+            TensorFlow: it skips, and the error comes at the end of `fit`.
         jit_compile: "auto", True or False: whether the update runs as one compiled
             program where Keras does not compile it anyway. "auto" and True do so on
             TensorFlow (XLA) and JAX; PyTorch runs op by op.
@@ -75,7 +94,7 @@ class Optimizer(KerasOptimizer):
 
     Raises:
         TypeError: An argument is unknown or of the wrong type.
-        ValueError: An argument is out of its range, or two clippings are set.
+        ValueError: An argument is out of its range, or rules out another one.
     """
 
     # Whether the direction of an element depends on no other element of the variable. A
@@ -86,21 +105,6 @@ class Optimizer(KerasOptimizer):
     # State that all variables share, advanced once a step by `begin_step`.
     shared_slots: ClassVar[tuple[Slot, ...]] = ()
 
-    mutable = frozenset({"loss_scale_factor"})
-
-    learning_rate: Any = rate(0.001)
-    weight_decay: float | None = hyperparameter(None, at_least=0.0, optional=True)
-    clipnorm: float | None = hyperparameter(None, above=0.0, optional=True)
-    clipvalue: float | None = hyperparameter(None, above=0.0, optional=True)
-    global_clipnorm: float | None = hyperparameter(None, above=0.0, optional=True)
-    use_ema: bool = flag(False)
-    ema_momentum: float = hyperparameter(0.99, at_least=0.0, at_most=1.0)
-    ema_overwrite_frequency: int | None = count(None, optional=True)
-    loss_scale_factor: float | None = hyperparameter(None, above=0.0, optional=True)
-    gradient_accumulation_steps: int | None = count(None, at_least=2, optional=True)
-    jit_compile: bool | str = choice("auto", ("auto", True, False))
-    name: str | None = text(None, optional=True)
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "update_step" in vars(cls):
@@ -108,7 +112,7 @@ class Optimizer(KerasOptimizer):
                 f"{cls.__name__} overrides `update_step`, which derives from the rule: "
                 "override `direction` instead."
             )
-        _keep_keras_attributes(cls)
+        leave_to_keras(cls)
         package = cls.__module__.partition(".")[0]
         keras.saving.register_keras_serializable(package=package)(cls)
 
@@ -124,46 +128,25 @@ class Optimizer(KerasOptimizer):
         if learning_rate is not _DEFAULT:
             kwargs["learning_rate"] = learning_rate
         values = self.bind(kwargs)
-        clippings = {
-            name: values[name]
-            for name in ("clipnorm", "clipvalue", "global_clipnorm")
-            if values[name] is not None
-        }
-        if len(clippings) > 1:
-            raise ValueError(
-                f"{type(self).__name__}: only one of `clipnorm`, `clipvalue` and "
-                f"`global_clipnorm` may be set. Received: {clippings}"
-            )
-        keras_names = Optimizer.arguments.keys() - {"jit_compile"}
-        super().__init__(**{name: values[name] for name in keras_names})
-        for name in values.keys() - keras_names:
-            setattr(self, name, values[name])
-        self.validate()
-        self._programs: dict[Any, Program] = {}
-        self._executor = backend.Executor(self.jit_compile)
+        self.set_arguments(values)
+        self.check_arguments()
+        self.settings: tuple[Settings, ...] = ()
+        self.keep(settings=resolve(self, self.groups))
+        self.programs: dict[Any, Program] = {}
+        self.executor = backend.Executor(self.jit_compile)
         # Dtype and shape of the gradients that were checked last.
-        self._accepted: dict[int, Any] = {}
+        self.accepted: dict[int, Any] = {}
         self.entries: tuple[Entry, ...] = ()
-        self.shared_variables: dict[str, Any] = {}
         # The widest dtype in which any variable is updated.
         self.scalar_dtype = "float32"
         self.rounding_seed: Any = None
+        # Counts steps that were skipped.
+        self.skipped: Any = None
         self._pending: dict[str, Any] | None = None
         self._undecayed_keys: set[Any] = set()
         self._undecayed_names: list[re.Pattern[str]] = []
 
     # What a rule says.
-
-    def validate(self) -> None:
-        """Refuse arguments that are right one by one but not together."""
-
-    def refuse(self, name: str, *, when: Any, reason: str) -> None:
-        """Raise the error for an argument that the others rule out."""
-        if when:
-            raise ValueError(
-                f"{type(self).__name__}: argument `{name}` {reason}. Received: "
-                f"{name}={getattr(self, name)!r}"
-            )
 
     def slots(self, weights: Weights) -> Iterable[Slot]:
         """The quantities that the rule keeps for a variable."""
@@ -186,140 +169,25 @@ class Optimizer(KerasOptimizer):
 
     # What the core makes of it.
 
-    @classmethod
-    def hyperparameter_names(cls) -> list[str]:
-        """Names of the numbers that only the rule itself reads."""
-        return [n for n in cls.arguments if n not in Optimizer.arguments]
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """The rule's own arguments by name."""
-        return {name: getattr(self, name) for name in self.hyperparameter_names()}
-
-    def update(
-        self,
-        entry: Entry,
-        hyper: Hyper,
-        weight_decay: float | None,
-        gradient: Any,
-        weights: Any,
-        slots: dict[str, Any],
-    ) -> tuple[Any, dict[str, Any]]:
-        """Exact new weights and new slots of one variable; a pure function."""
-        if entry.compute_dtype != self.scalar_dtype:
-            hyper = hyper.cast(entry.compute_dtype)
-        weights = ops.cast(weights, entry.compute_dtype)
-        state = State(**slots)
-        step = self.direction(gradient, weights, state, hyper)
-        if not self.direction_includes_learning_rate:
-            step = hyper.learning_rate * step
-        if weight_decay:
-            step = step + hyper.learning_rate * weight_decay * weights
-        return weights - step, state.collect(entry.slots, type(self).__name__)
-
     def build(self, variables: Sequence[Any]) -> None:
-        """Create the state for the variables of a model; a second call does nothing.
+        """Create the state for the variables of a model.
+
+        A later call adds state for the variables that are new, those of layers that
+        were made trainable since, say; the others keep theirs.
 
         Raises:
             TypeError: A variable is not of a floating-point dtype.
-            ValueError: The optimizer was built for other variables before.
+            ValueError: A pattern of `groups` is found nowhere.
         """
         variables = list(variables)
-        if self.built:
-            self._positions(variables)
-            self._load_pending()
-            return
-        for variable in variables:
-            if not keras.backend.is_float_dtype(_dtype(variable)):
-                raise TypeError(
-                    f"{type(self).__name__} cannot train the variable "
-                    f"'{path_of(variable)}' of dtype {_dtype(variable)}. Allowed: "
-                    "floating-point dtypes. Set `trainable=False` on its layer."
-                )
-        self.keep(entries=tuple(self._new_entry(i, v) for i, v in enumerate(variables)))
-        if any(entry.compute_dtype == "float64" for entry in self.entries):
-            self.scalar_dtype = "float64"
-        self.keep(
-            shared_variables={
-                slot.name: self.add_variable(
-                    shape=slot.shape or (),
-                    initializer=_constant(slot.initial),
-                    dtype=self.scalar_dtype,
-                    aggregation="only_first_replica",
-                    name=slot.name,
-                )
-                for slot in self.shared_slots
-            }
-        )
-        if any(entry.dtype in rounding.LOW_PRECISION for entry in self.entries):
-            self.rounding_seed = self.add_variable(
-                shape=(),
-                initializer=_constant(_draw_seed()),
-                dtype="int32",
-                aggregation="only_first_replica",
-                name="rounding_seed",
-            )
-        self.register(
-            variables,
-            [entry.average for entry in self.entries],
-            [entry.accumulator for entry in self.entries],
-        )
-        saving.track_for_checkpoints(self)
-        self._load_pending()
-
-    def _load_pending(self) -> None:
-        """Load what was read before the variables were known; again if it failed."""
-        if self._pending is not None:
-            with backend.outside_graph():
+        with backend.outside_graph():
+            if not self.entries or any(self.index(v) is None for v in variables):
+                building.extend(self, variables)
+                saving.track_for_checkpoints(self)
+            self.activate(variables)
+            if self._pending is not None:
                 saving.load(self, self._pending)
-            self._pending = None
-
-    def _new_entry(self, position: int, variable: Any) -> Entry:
-        path, dtype, shape = path_of(variable), _dtype(variable), tuple(variable.shape)
-        compute_dtype = rounding.compute_dtype(dtype)
-        skipped = self.overwritten_by_gradient(variable)
-        slots = () if skipped else tuple(self.slots(Weights(path, shape)))
-        names = [slot.name for slot in slots]
-        if len(set(names)) < len(names) or saving.RESERVED & set(names):
-            raise ValueError(
-                f"{type(self).__name__} must name its slots differently from each "
-                f"other and from {sorted(saving.RESERVED)}. Received: {names}"
-            )
-        if self.elementwise and any(slot.shape not in (None, shape) for slot in slots):
-            raise ValueError(
-                f"{type(self).__name__} is `elementwise`: its slots must have the "
-                f"shape of the weights. Received: {slots}"
-            )
-
-        def state(name: str, given: tuple[int, ...] | None, initial: float) -> Any:
-            like_weights = given is None
-            return backend.new_variable(
-                self,
-                variable,
-                shape=shape if like_weights else given,
-                initializer=_constant(initial),
-                dtype=compute_dtype,
-                layout=getattr(variable, "_layout", None) if like_weights else None,
-                name=f"{path.replace('/', '_')}_{name}",
-            )
-
-        return Entry(
-            position=position,
-            variable=variable,
-            path=path,
-            shape=shape,
-            dtype=dtype,
-            compute_dtype=compute_dtype,
-            slots=slots,
-            slot_variables={s.name: state(s.name, s.shape, s.initial) for s in slots},
-            average=state("average", None, 0.0)
-            if self.use_ema and not skipped
-            else None,
-            accumulator=state("gradient_sum", None, 0.0)
-            if self.gradient_accumulation_steps and not skipped
-            else None,
-            decayed=self.key(variable) not in self._undecayed_keys
-            and not any(p.search(path) for p in self._undecayed_names),
-        )
+                self._pending = None
 
     def exclude_from_weight_decay(
         self,
@@ -339,7 +207,7 @@ class Optimizer(KerasOptimizer):
         Raises:
             ValueError: The optimizer is built already.
         """
-        if self.built:
+        if self.entries:
             raise ValueError(
                 f"{type(self).__name__}.exclude_from_weight_decay must be called "
                 f"before the optimizer is built. Received: var_list={var_list}, "
@@ -348,23 +216,18 @@ class Optimizer(KerasOptimizer):
         self._undecayed_keys |= {self.key(variable) for variable in var_list or ()}
         self._undecayed_names += [re.compile(name) for name in var_names or ()]
 
-    def restore_decayed(self, decayed: Sequence[bool]) -> None:
-        """Take over which variables decay, unless this optimizer has its own say."""
-        if self._undecayed_keys or self._undecayed_names:
-            return
-        if [entry.decayed for entry in self.entries] == list(decayed):
-            return
-        if self._programs:
-            raise ValueError(
-                f"{type(self).__name__}: the saved state excludes other variables from "
-                "weight decay than this optimizer, which has made steps already. Load "
-                "before the first step, or call `exclude_from_weight_decay` before it."
-            )
-        self.keep(
-            entries=tuple(e._replace(decayed=d) for e, d in zip(self.entries, decayed))
+    def is_excluded(self, variable: Any) -> bool:
+        """Whether `exclude_from_weight_decay` named a variable."""
+        return self.key(variable) in self._undecayed_keys or any(
+            pattern.search(path_of(variable)) for pattern in self._undecayed_names
         )
 
-    def _positions(self, variables: Sequence[Any]) -> list[int]:
+    @property
+    def excludes(self) -> bool:
+        """Whether `exclude_from_weight_decay` was told anything."""
+        return bool(self._undecayed_keys or self._undecayed_names)
+
+    def positions(self, variables: Sequence[Any]) -> list[int]:
         """Positions of known variables."""
         positions = []
         for variable in variables:
@@ -373,8 +236,7 @@ class Optimizer(KerasOptimizer):
                 raise ValueError(
                     f"{type(self).__name__} was built for other variables and does not "
                     f"know '{path_of(variable)}' of shape {tuple(variable.shape)}. It "
-                    f"knows {[entry.path for entry in self.entries]}. Create a new "
-                    "optimizer for other variables."
+                    f"knows {[entry.path for entry in self.entries]}."
                 )
             positions.append(position)
         return positions
@@ -388,17 +250,19 @@ class Optimizer(KerasOptimizer):
             grads: One gradient a variable, of its shape; None where the loss does not
                 depend on the variable, which then stays as it is.
             trainable_variables: The variables; by default those given to `build`. The
-                first call builds the optimizer for them.
+                first call builds the optimizer for them, a later one for those that
+                are new.
 
         Raises:
-            ValueError: Gradients and variables do not match, a variable is unknown or
-                given twice, or there is no gradient at all.
+            ValueError: Gradients and variables do not match, a variable is given twice,
+                or there is no gradient at all.
+            FloatingPointError: A gradient is not finite and `nonfinite` is "raise".
         """
         grads = list(grads)
         if not grads:
             return
         if trainable_variables is None:
-            if not self.built:
+            if not self.entries:
                 raise ValueError(
                     f"{type(self).__name__} must be built before `apply(grads)` can do "
                     "without `trainable_variables`. Call "
@@ -411,92 +275,49 @@ class Optimizer(KerasOptimizer):
                 "`grads` must have one gradient (or None) for each variable. Received: "
                 f"{len(grads)} gradients for {len(variables)} variables."
             )
-        if not self.built or self._pending is not None:
+        if self._pending is not None or any(self.index(v) is None for v in variables):
             self.build(variables)
-        positions = self._positions(variables)
-        if len(set(positions)) < len(positions):
-            raise ValueError(
-                "`trainable_variables` names a variable more than once. Received: "
-                f"{[path_of(variable) for variable in variables]}"
-            )
-        by_position = {
-            position: gradient
-            for position, gradient in sorted(zip(positions, grads), key=lambda p: p[0])
-            if gradient is not None
-        }
-        if not by_position:
-            raise ValueError(
-                "`grads` has no gradient for any variable. Received: None for "
-                f"{[path_of(variable) for variable in variables]}. Does the loss "
-                "depend on them, and was it computed inside the gradient tape?"
-            )
-        self._step(by_position)
-        self.gradients_seen.assign_add(1)
+        finite = stepping.step(self, stepping.paired(self, grads, variables))
+        if finite is None:
+            self.gradients_seen.assign_add(1)
+        else:
+            one = ops.cast(finite, self.gradients_seen.dtype)
+            self.gradients_seen.assign_add(one)
+            self.skipped.assign_add(1 - ops.cast(finite, "int32"))
 
-    def _step(self, by_position: dict[int, Any]) -> None:
-        entries = [self.entries[position] for position in by_position]
-        gradients = list(by_position.values())
-        if any(self.overwritten_by_gradient(entry.variable) for entry in entries):
-            gradients, variables = self.overwrite_by_gradients(
-                gradients, [entry.variable for entry in entries]
-            )
-            entries = [self.entries[i] for i in self._positions(variables)]
-            if not entries:
-                return
-        gradients = [
-            self._checked(gradient, entry)
-            for gradient, entry in zip(gradients, entries)
-        ]
-        program = self._program(entries)
-        self._executor.run(program, gradients, self._scalars(self.learning_rate))
-        for entry in entries:
-            if entry.variable.constraint is not None:
-                entry.variable.assign(entry.variable.constraint(entry.variable))
+    @property
+    def skipped_steps(self) -> int:
+        """How many steps were skipped because a gradient was not finite."""
+        if self.skipped is None:
+            return 0
+        return int(ops.convert_to_numpy(backend.read(self.skipped)))
 
-    def _scalars(self, learning_rate: Any) -> list[Any]:
-        """What a program takes beside values and gradients."""
-        seed = 0 if self.rounding_seed is None else backend.read(self.rounding_seed)
-        return [
-            ops.cast(backend.read(learning_rate), "float32"),
-            backend.read(self.gradients_seen),
-            ops.cast(seed, "int32"),
-        ]
+    def import_state(self, source: keras.optimizers.Optimizer) -> None:
+        """Go on where another optimizer stopped.
 
-    def _checked(self, gradient: Any, entry: Entry) -> Any:
-        """The gradient as a dense tensor, if it fits the variable."""
-        gradient = backend.to_dense(gradient)
-        kind = (gradient.dtype, gradient.shape)
-        if self._accepted.get(entry.position) == kind:
-            return gradient
-        dtype = keras.backend.standardize_dtype(gradient.dtype)
-        if not keras.backend.is_float_dtype(dtype):
-            raise TypeError(
-                f"The gradient of '{entry.path}' must have a floating-point dtype. "
-                f"Received: {dtype}"
-            )
-        given = tuple(gradient.shape)
-        # In a graph, TensorFlow may not know a length: None.
-        if len(given) != len(entry.shape) or any(
-            g not in (None, s) for g, s in zip(given, entry.shape)
-        ):
-            raise ValueError(
-                f"The gradient of '{entry.path}' must have the shape of the variable, "
-                f"{entry.shape}. Received: {given}"
-            )
-        self._accepted[entry.position] = kind
-        return gradient
+        Takes over the slots, the number of updates made, the averages of the weights
+        and what is excluded from weight decay; neither arguments nor learning rate. Our
+        next step is then the one that the source would have made, if the arguments mean
+        the same: those of Keras need `epsilon_placement="hat"` for Adam and AdamW,
+        "inside" for RMSprop and Adagrad, `momentum_decay=1.0` for Nadam, and its
+        epsilon. `keras_adamx.convert` sets them.
 
-    def _program(self, entries: list[Entry]) -> Program:
-        present = {entry.position for entry in entries}
-        key = (tuple(sorted(present)), self.loss_scale_factor)
-        if key not in self._programs:
-            idle = [
-                entry
-                for entry in self.entries
-                if entry.average is not None and entry.position not in present
-            ]
-            self._programs[key] = Program(self, entries, idle, key)
-        return self._programs[key]
+        Args:
+            source: A built optimizer: SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW,
+                Adamax, Nadam or Lion of `keras.optimizers`, or one of this package.
+                Its class may be another one if all slots hold the same quantities.
+
+        Raises:
+            TypeError: The source is of no class that is known.
+            ValueError: The source is not built, or was built for other variables; a
+                slot of one holds what none of the other does; this optimizer has made
+                steps already.
+        """
+        migration.import_state(self, source)
+
+    def memory_report(self) -> MemoryReport:
+        """What the state takes: a table of variables, slots and bytes; `print` it."""
+        return MemoryReport(self)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable and its slots by the bare rule.
@@ -509,38 +330,46 @@ class Optimizer(KerasOptimizer):
             variable: A variable that the optimizer was built for.
             learning_rate: Scalar.
         """
-        if self.shared_slots:
+        if self.shared_slots or any(s.decays for s in self.settings):
             raise NotImplementedError(
                 f"{type(self).__name__} keeps state that all variables share and that "
                 "advances once a step: call `apply` with all gradients instead of "
                 "`update_step` with one."
             )
-        entry = self.entries[self._positions([variable])[0]]
-        gradient = self._checked(gradient, entry)
-        program = Program(self, [entry], [])
+        entry = self.entries[self.positions([variable])[0]]
+        gradient = stepping.checked(self, gradient, entry)
+        program = Program(self, [entry])
         values = [backend.read(variable) for variable in program.variables]
-        new = program.rule_alone(values, gradient, self._scalars(learning_rate))
+        scalars = stepping.scalars_of(self, learning_rate)
+        _, common = program.common([], [], [gradient], scalars)
+        new = program.rule_alone(values, gradient, common)
         for target, value in zip([variable, *program.variables[1:]], new):
             self.assign(target, value)
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
-        """Replace the weights by their averages, if `use_ema`; Keras ends `fit` so."""
+        """Replace the weights by their averages, if `use_ema`; Keras ends `fit` so.
+
+        Raises:
+            FloatingPointError: A gradient was not finite, `nonfinite` is "raise", and
+                the step was compiled in such a way that it could not raise.
+        """
+        self.reconsider()
+        if self.nonfinite == "raise" and self.skipped_steps:
+            raise FloatingPointError(
+                f"A gradient was not finite in {self.skipped_steps} steps, which were "
+                "skipped."
+            )
         if not self.use_ema:
             return
         seen = int(ops.convert_to_numpy(backend.read(self.gradients_seen)))
         if seen < (self.gradient_accumulation_steps or 1):
             return  # The averages have not begun.
-        entries = [self.entries[i] for i in self._positions(var_list)]
+        entries = [self.entries[i] for i in self.positions(var_list)]
         backend.assign(
             [(e.variable, e.average) for e in entries if e.average is not None]
         )
 
     # Saving.
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor, as JSON can hold them."""
-        config = super().get_config()
-        return {**config, **self.hyperparameters(), "jit_compile": self.jit_compile}
 
     def save_own_variables(self, store: Any) -> None:
         """Write the state, named by slot and variable, into a store of Keras."""
@@ -555,34 +384,11 @@ class Optimizer(KerasOptimizer):
             ValueError: The state is of another optimizer, of other variables, or
                 incomplete.
         """
+        self.reconsider()
         if len(store.keys()) == 0:
             saving.warn_about_missing_state(self)
-        elif self.built:
+        elif self.entries:
             saving.load(self, store)
         else:
             self._pending = saving.copy(store)
             saving.check_kind(self, self._pending)
-
-
-def _dtype(variable: Any) -> str:
-    return keras.backend.standardize_dtype(variable.dtype)
-
-
-def _constant(value: float) -> Callable[..., Any]:
-    """An initializer; that of Keras rounds to float32 on the way to float64."""
-    return lambda shape, dtype=None: ops.ones(shape, dtype) * value
-
-
-def _draw_seed() -> int:
-    """A seed that `keras.utils.set_random_seed` determines."""
-    return random.randrange(1 << 31)
-
-
-def _keep_keras_attributes(cls: type) -> None:
-    """Leave `learning_rate` and `name` to Keras: a property and a plain attribute."""
-    for name in ("learning_rate", "name"):
-        if isinstance(vars(cls).get(name), Argument):
-            delattr(cls, name)
-
-
-_keep_keras_attributes(Optimizer)

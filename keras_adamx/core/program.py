@@ -1,75 +1,38 @@
-"""The path of one step, as a pure function of tensors.
+"""The path of one step, as pure functions of tensors.
 
-unscale -> accumulate -> clip -> for each variable: rule -> weight decay -> learning
-rate -> round to the dtype of the weights -> averages
+For all variables together (`common`): schedules and shared state -> is every gradient
+finite -> is the update due -> global norm. Then for each variable (`update`):
 
-A backend's executor feeds it the current values and assigns the new ones; what the
+unscale -> accumulate -> clip -> l2 -> rule -> weight decay -> learning rate ->
+weights and state in the form in which they are stored -> averages
+
+A backend's executor feeds them the current values and assigns the new ones; what the
 gradients of several replicas need comes before, what must see real variables (weight
-constraints, the step counter) comes after, in `Optimizer.apply`.
+constraints, the step counter) comes after, in `stepping`.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+import logging
+from typing import TYPE_CHECKING, Any
 
+import keras
 from keras import ops
 
-from keras_adamx.core import arithmetic, backend, rounding
-from keras_adamx.core.jobs import Job
-from keras_adamx.core.slots import Hyper, Slot, State
+from keras_adamx.core import arithmetic, backend, decay, rounding
+from keras_adamx.core.jobs import Job, Rows
+from keras_adamx.core.settings import MULTIPLIER, Settings
+from keras_adamx.core.slots import Hyper, State
+from keras_adamx.core.values import Common, Entry, Scalars, Values
 
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
 
+logger = logging.getLogger("keras_adamx")
 
-class Entry(NamedTuple):
-    """What `build` resolved for one variable of the model."""
-
-    position: int
-    variable: Any
-    path: str
-    shape: tuple[int, ...]
-    dtype: str
-    # The dtype of the arithmetic and of the state.
-    compute_dtype: str
-    slots: tuple[Slot, ...]
-    slot_variables: dict[str, Any]
-    average: Any
-    accumulator: Any
-    decayed: bool
-
-
-class Values(NamedTuple):
-    """Everything that a step reads and returns anew, as tensors or as variables."""
-
-    weights: list[Any]
-    slots: list[dict[str, Any]]
-    averages: list[Any]
-    accumulators: list[Any]
-    shared: dict[str, Any]
-
-    def flat(self) -> list[Any]:
-        """All values in one list, in a fixed order."""
-        slots = [value for slots in self.slots for value in slots.values()]
-        return [
-            *self.weights,
-            *slots,
-            *self.averages,
-            *self.accumulators,
-            *self.shared.values(),
-        ]
-
-    def like(self, flat: list[Any]) -> Values:
-        """The same structure with other values."""
-        rest = iter(flat)
-        return Values(
-            [next(rest) for _ in self.weights],
-            [{name: next(rest) for name in slots} for slots in self.slots],
-            [next(rest) for _ in self.averages],
-            [next(rest) for _ in self.accumulators],
-            {name: next(rest) for name in self.shared},
-        )
+# Streams of random numbers a variable: one for the weights, one for each slot.
+_STREAMS = 64
 
 
 class Program:
@@ -77,8 +40,10 @@ class Program:
 
     Args:
         optimizer: The rule and its arguments.
-        entries: The variables with a gradient.
-        idle: Variables without one whose averages are kept all the same.
+        entries: The variables with a dense gradient.
+        rows: The variables with a gradient of which only some rows are given.
+        late: Variables without a gradient now whose sum of gradients may be due.
+        idle: Variables without any gradient whose averages are kept all the same.
         key: What tells this program from others of the same optimizer.
     """
 
@@ -86,21 +51,29 @@ class Program:
         self,
         optimizer: Optimizer,
         entries: list[Entry],
-        idle: list[Entry],
+        rows: list[Entry] | None = None,
+        late: list[Entry] | None = None,
+        idle: list[Entry] | None = None,
         key: Any = None,
     ) -> None:
         self.key = key
-        self._optimizer = optimizer
-        self._entries = entries
-        averaged = [*entries, *idle] if optimizer.use_ema else []
+        self.optimizer = optimizer
+        self.entries = entries
+        self.rows = rows or []
+        self._late = late or []
+        self._idle = idle or []
+        updated = [*entries, *self._late]
+        averaged = [*updated, *self._idle] if optimizer.use_ema else []
         self._layout = Values(
-            [entry.variable for entry in (*entries, *idle)],
-            [entry.slot_variables for entry in entries],
+            [entry.variable for entry in (*updated, *self._idle)],
+            [entry.stored for entry in updated],
             [entry.average for entry in averaged],
-            [e.accumulator for e in entries if e.accumulator is not None],
-            optimizer.shared_variables,
+            [e.accumulator for e in updated if e.accumulator is not None],
         )
         self.variables = self._layout.flat()
+        # Order of the shared state: what belongs to which settings.
+        self._owners = [s for s in optimizer.settings if s.base is s]
+        self.shared = [v for s in self._owners for v in s.shared.values()]
 
     def parts(self, size: int) -> list[tuple[Program, list[int]]]:
         """Programs that together do the same, many of them alike in all but variables.
@@ -114,190 +87,373 @@ class Program:
         Returns:
             Pairs of a program and the positions of its gradients.
         """
-        together = range(len(self._entries))
-        if (
-            self._optimizer.global_clipnorm is not None
-            or self._optimizer.shared_slots
-            or len(self._layout.weights) > len(self._entries)
-        ):
-            return [(self, list(together))]
-        alike: dict[Any, list[int]] = {}
-        for i in together:
-            entry = self._entries[i]
-            # Random numbers depend on the position of the variable.
-            unique = i if entry.dtype in rounding.LOW_PRECISION else None
-            kind = (entry.shape, entry.dtype, entry.decayed, entry.slots, unique)
-            alike.setdefault(kind, []).append(i)
+        kinds: dict[Any, list[int]] = {}
+        for i, entry in enumerate(self.entries):
+            kinds.setdefault((entry.shape, entry.alike), []).append(i)
         parts, rest = [], []
-        for kind, members in alike.items():
+        for kind, members in kinds.items():
             whole = len(members) // size * size if len(members) >= 2 * size else 0
             rest += members[whole:]
             for start in range(0, whole, size):
                 group = members[start : start + size]
-                parts.append((self._only(group, (self.key[1:], kind)), group))
-        if rest:
-            parts.append((self._only(rest, (self.key, "rest")), rest))
+                part = Program(
+                    self.optimizer,
+                    [self.entries[i] for i in group],
+                    key=(self.key[-1], kind),
+                )
+                parts.append((part, group))
+        if not parts:
+            return [(self, rest)]
+        if rest or self._late or self._idle:
+            entries = [self.entries[i] for i in rest]
+            key = (self.key, "rest")
+            late, idle = self._late, self._idle
+            part = Program(self.optimizer, entries, late=late, idle=idle, key=key)
+            parts.append((part, rest))
         return parts
 
-    def _only(self, positions: list[int], key: Any) -> Program:
-        entries = [self._entries[i] for i in positions]
-        return Program(self._optimizer, entries, [], key)
+    def accumulators(self, values: list[Any]) -> list[Any]:
+        """The sums of gradients among values of `variables`."""
+        return self._layout.like(values).accumulators
 
-    def __call__(
-        self, values: list[Any], gradients: list[Any], scalars: list[Any]
+    @property
+    def names(self) -> list[str]:
+        """Paths of the variables with a gradient."""
+        return [entry.path for entry in (*self.entries, *self.rows)]
+
+    def refuse_nonfinite(self, finite_each: Any) -> None:
+        """Raise an error that names the variables whose gradient is not finite."""
+        message = self._nonfinite(finite_each)
+        if message:
+            raise FloatingPointError(message)
+
+    def log_nonfinite(self, finite_each: Any) -> None:
+        """Likewise, where a compiled program cannot raise."""
+        message = self._nonfinite(finite_each)
+        if message:
+            logger.error(message)
+
+    def _nonfinite(self, finite_each: Any) -> str:
+        flags = ops.convert_to_numpy(finite_each)
+        names = [name for name, finite in zip(self.names, flags) if not finite]
+        return (
+            f"A gradient is not finite. Nothing was changed. Variables: {names}"
+            if names
+            else ""
+        )
+
+    # For all variables together.
+
+    def common(
+        self,
+        shared: list[Any],
+        accumulators: list[Any],
+        gradients: list[Any],
+        scalars: Scalars,
+    ) -> tuple[list[Any], Common]:
+        """New values of `shared`, and what all updates need.
+
+        Args:
+            shared: Current values of `shared`.
+            accumulators: Current sums of gradients, in the order of the entries.
+            gradients: Dense gradients of `entries`, then the given rows of `rows`.
+            scalars: Scalars of the step.
+        """
+        optimizer = self.optimizer
+        entries = [*self.entries, *self.rows]
+        gradients = [self._unscaled(g, e) for g, e in zip(gradients, entries)]
+        updates = scalars.seen // (optimizer.gradient_accumulation_steps or 1)
+        step = ops.cast(updates + 1, optimizer.scalar_dtype)
+        learning_rate = ops.cast(scalars.learning_rate, optimizer.scalar_dtype)
+        scheduled = [ops.cast(x, optimizer.scalar_dtype) for x in scalars.scheduled]
+
+        finite_each = finite = due = None
+        if optimizer.nonfinite != "propagate":
+            finite_each = ops.stack([ops.all(ops.isfinite(g)) for g in gradients])
+            finite = due = ops.all(finite_each)
+        if optimizer.gradient_accumulation_steps is not None:
+            full = (scalars.seen + 1) % optimizer.gradient_accumulation_steps == 0
+            due = full if due is None else ops.logical_and(due, full)
+
+        common = Common(
+            learning_rate=learning_rate,
+            step=step,
+            seed=scalars.seed,
+            scheduled=scheduled,
+            shared=[],
+            finite_each=finite_each,
+            finite=finite,
+            due=due,
+            norm=None,
+        )
+        common = common._replace(
+            shared=self._advanced(shared, common),
+            norm=self._global_norm(accumulators, gradients),
+        )
+        new = [x for values in common.shared for x in values.values()]
+        if due is not None:
+            new = [ops.where(due, a, b) for a, b in zip(new, shared)]
+        return new, common
+
+    def _advanced(self, shared: list[Any], common: Common) -> list[dict[str, Any]]:
+        """The shared state after this step."""
+        rest, new = iter(shared), []
+        for settings in self._owners:
+            state = {name: next(rest) for name in settings.shared}
+            hyper = self._arguments(settings, common)
+            rule = settings.rule
+            products = {
+                name: state.pop(product_of(name))
+                + ops.log(ops.cast(getattr(hyper, name), _dtype(common.step)))
+                for name in settings.decays
+            }
+            hyper.log_products = products
+            hyper.shared = State(**state)
+            rule.begin_step(hyper.shared, hyper)
+            state = hyper.shared.collect(rule.shared_slots, type(rule).__name__)
+            state |= {product_of(name): value for name, value in products.items()}
+            new.append({name: state[name] for name in settings.shared})
+        return new
+
+    def _global_norm(self, accumulators: list[Any], gradients: list[Any]) -> Any:
+        optimizer = self.optimizer
+        if optimizer.global_clipnorm is None:
+            return None
+        steps = optimizer.gradient_accumulation_steps
+        if steps is not None:
+            absent = accumulators[len(self.entries) :]
+            sums = [a + g for a, g in zip(accumulators, gradients)]
+            gradients = [total / steps for total in (*sums, *absent)]
+        tensors = [ops.cast(g, optimizer.scalar_dtype) for g in gradients]
+        return ops.sqrt(arithmetic.sum_of_squares(tensors))
+
+    def _arguments(self, settings: Settings, common: Common) -> Hyper:
+        """The arguments of one group in this step."""
+        values = settings.arguments()
+        position = 0
+        for each in self.optimizer.settings:
+            for name in each.scheduled:
+                if each is settings:
+                    values[name] = common.scheduled[position]
+                position += 1
+        values.setdefault(MULTIPLIER, settings.multiplier)
+        return Hyper(
+            **values,
+            learning_rate=common.learning_rate,
+            step=common.step,
+            log_products={},
+            shared=State(),
+        )
+
+    def hyper(self, settings: Settings, common: Common) -> Hyper:
+        """All that a rule may know about a step, for one group."""
+        hyper = self._arguments(settings, common)
+        shared = dict(common.shared[self._owners.index(settings.base)])
+        names = {name: product_of(name) for name in settings.base.decays}
+        hyper.log_products = {n: shared.pop(product) for n, product in names.items()}
+        hyper.shared = State(**shared)
+        return hyper
+
+    # For each variable.
+
+    def update(
+        self, values: list[Any], gradients: list[Any], common: Common
     ) -> list[Any]:
         """New values of `variables`, in their order.
 
         Args:
             values: Current values of `variables`.
             gradients: One dense gradient an entry.
-            scalars: Learning rate, number of gradients seen so far, random seed.
+            common: What `common` returned.
         """
-        learning_rate, seen, seed = scalars
-        old = self._layout.like(values)
+        gradients = [self._unscaled(g, e) for g, e in zip(gradients, self.entries)]
+        steps = self.optimizer.gradient_accumulation_steps
+        if steps is not None:
+            old = self._layout.like(values)
+            sums = list(old.accumulators)
+            for i, gradient in enumerate(gradients):
+                total = sums[i] + gradient
+                if common.finite is not None:
+                    total = ops.where(common.finite, total, sums[i])
+                sums[i] = total
+            values = old._replace(accumulators=sums).flat()
+
+        def updated(values: list[Any]) -> list[Any]:
+            old = self._layout.like(values)
+            if steps is None:
+                return self._updated(old, gradients, common).flat()
+            means = [total / steps for total in old.accumulators]
+            new = self._updated(old, means, common)
+            cleared = [ops.zeros_like(total) for total in old.accumulators]
+            return new._replace(accumulators=cleared).flat()
+
+        if common.due is None:
+            return updated(values)
+        return backend.when(common.due, updated, values)
+
+    def _updated(self, old: Values, gradients: list[Any], common: Common) -> Values:
+        entries = [*self.entries, *self._late]
+        hypers = {e.group: self.hyper(e.settings, common) for e in entries}
         gradients = [
-            ops.cast(gradient, entry.compute_dtype)
-            for gradient, entry in zip(gradients, self._entries)
+            self._clipped(g, hypers[e.group], common.norm)
+            for g, e in zip(gradients, entries)
         ]
-        if self._optimizer.loss_scale_factor is not None:
-            gradients = [g / self._optimizer.loss_scale_factor for g in gradients]
-        steps = self._optimizer.gradient_accumulation_steps
-        if steps is None:
-            return self._update(old, gradients, learning_rate, seen, seed).flat()
-
-        sums = [total + g for total, g in zip(old.accumulators, gradients)]
-
-        def update() -> list[Any]:
-            cleared = old._replace(accumulators=[ops.zeros_like(x) for x in sums])
-            means = [total / steps for total in sums]
-            return self._update(
-                cleared, means, learning_rate, seen // steps, seed
-            ).flat()
-
-        return ops.cond(
-            (seen + 1) % steps == 0,
-            update,
-            lambda: old._replace(accumulators=sums).flat(),
-        )
-
-    def _update(
-        self,
-        old: Values,
-        gradients: list[Any],
-        learning_rate: Any,
-        updates: Any,
-        seed: Any,
-    ) -> Values:
-        gradients = self._clipped(gradients)
-        hyper = self._hyper(learning_rate, updates + 1)
-        hyper.shared = State(**old.shared)
-        self._optimizer.begin_step(hyper.shared, hyper)
-        shared = hyper.shared.collect(
-            self._optimizer.shared_slots, type(self._optimizer).__name__
-        )
-        decay = self._optimizer.weight_decay
-        weights, slots = self._ruled(old, gradients, hyper, decay, seed)
-        averages = self._averaged(old.averages, weights, updates)
-        if self._optimizer.ema_overwrite_frequency is not None:
-            due = (updates + 1) % self._optimizer.ema_overwrite_frequency == 0
-            weights = [
-                ops.where(due, ops.cast(average, w.dtype), w)
-                for average, w in zip(averages, weights)
-            ]
-        return Values(weights, slots, averages, old.accumulators, shared)
-
-    def rule_alone(
-        self, values: list[Any], gradient: Any, scalars: list[Any]
-    ) -> list[Any]:
-        """New values of `variables` by the rule, without all that surrounds it."""
-        learning_rate, seen, seed = scalars
-        steps = self._optimizer.gradient_accumulation_steps or 1
-        old = self._layout.like(values)
-        gradients = [ops.cast(gradient, self._entries[0].compute_dtype)]
-        hyper = self._hyper(learning_rate, seen // steps + 1)
-        weights, slots = self._ruled(old, gradients, hyper, None, seed)
-        return old._replace(weights=weights, slots=slots).flat()
-
-    def _ruled(
-        self,
-        old: Values,
-        gradients: list[Any],
-        hyper: Hyper,
-        weight_decay: float | None,
-        seed: Any,
-    ) -> tuple[list[Any], list[dict[str, Any]]]:
-        """Weights and slots after the rule and the decay."""
-        weights, slots = list(old.weights), list(old.slots)
-        for group in self._alike():
-            entry = self._entries[group[0]]
+        weights, stored = list(old.weights), list(old.stored)
+        for members in _alike(entries):
+            entry = entries[members[0]]
             update = functools.partial(
-                self._optimizer.update,
-                entry,
-                hyper,
-                weight_decay if entry.decayed else None,
+                updated_variable, entry, hypers[entry.group], common.seed
             )
-            jobs = [Job(gradients[i], old.weights[i], old.slots[i]) for i in group]
-            if self._optimizer.elementwise:
+            jobs = [Job(gradients[i], old.weights[i], old.stored[i]) for i in members]
+            if entry.settings.rule.elementwise:
                 results = backend.map_elementwise(update, jobs)
             else:
-                results = [update(*job) for job in jobs]
-            for i, (exact, state) in zip(group, results):
-                weights[i] = _stored(self._entries[i], exact, seed, hyper.step)
-                slots[i] = state
-        return weights, slots
+                results = [update(job) for job in jobs]
+            for i, (w, parts) in zip(members, results):
+                weights[i], stored[i] = w, parts
+        for i in range(len(self.entries), len(entries)):
+            # No gradient came for this variable in the whole window.
+            came = ops.any(gradients[i] != 0.0)
+            weights[i] = ops.where(came, weights[i], old.weights[i])
+            stored[i] = {
+                name: ops.where(came, value, old.stored[i][name])
+                for name, value in stored[i].items()
+            }
+        weights, averages = self.averaged(weights, old.averages, common)
+        return Values(weights, stored, averages, old.accumulators)
 
-    def _clipped(self, gradients: list[Any]) -> list[Any]:
-        """Gradients clipped by value, by norm or by the norm of all of them."""
-        optimizer = self._optimizer
-        if optimizer.clipvalue is not None:
-            bound = optimizer.clipvalue
-            return [ops.clip(g, -bound, bound) for g in gradients]
-
-        def factor(tensors: list[Any], bound: float) -> Any:
-            norm = ops.sqrt(arithmetic.sum_of_squares(tensors))
-            return bound / arithmetic.maximum(norm, bound)
-
-        if optimizer.clipnorm is not None:
-            return [g * factor([g], optimizer.clipnorm) for g in gradients]
-        if optimizer.global_clipnorm is not None:
-            scale = factor(
-                [ops.cast(g, optimizer.scalar_dtype) for g in gradients],
-                optimizer.global_clipnorm,
-            )
-            return [g * ops.cast(scale, g.dtype) for g in gradients]
-        return gradients
-
-    def _hyper(self, learning_rate: Any, step: Any) -> Hyper:
-        dtype = self._optimizer.scalar_dtype
-        return Hyper(
-            **self._optimizer.hyperparameters(),
-            learning_rate=ops.cast(learning_rate, dtype),
-            step=ops.cast(step, dtype),
-        )
-
-    def _alike(self) -> list[list[int]]:
-        """Positions of the entries that may be updated in one run."""
-        groups: dict[Any, list[int]] = {}
-        for position, entry in enumerate(self._entries):
-            alike = (entry.dtype, entry.decayed, tuple(entry.slot_variables))
-            groups.setdefault(alike, []).append(position)
-        return list(groups.values())
-
-    def _averaged(
-        self, averages: list[Any], weights: list[Any], updates: Any
-    ) -> list[Any]:
-        momentum = self._optimizer.ema_momentum
+    def averaged(
+        self, weights: list[Any], averages: list[Any], common: Common
+    ) -> tuple[list[Any], list[Any]]:
+        """Weights and their averages after the update."""
+        if not averages:
+            return weights, averages
+        momentum = self._arguments(self.optimizer.settings[0], common).ema_momentum
         new = []
         for average, w in zip(averages, weights):
             w = ops.cast(w, average.dtype)
+            if ops.is_tensor(momentum):
+                momentum = ops.cast(momentum, average.dtype)
             mixed = arithmetic.ema(average, w, momentum)
-            new.append(ops.where(updates == 0, w, mixed))
-        return new
+            new.append(ops.where(common.step == 1, w, mixed))
+        frequency = self.optimizer.ema_overwrite_frequency
+        if frequency is not None:
+            due = ops.cast(common.step, "int32") % frequency == 0
+            weights = [
+                ops.where(due, ops.cast(average, w.dtype), w)
+                for average, w in zip(new, weights)
+            ]
+        return weights, new
+
+    def updated_rows(
+        self, entry: Entry, rows: Rows, job: Job, common: Common
+    ) -> tuple[Any, dict[str, Any]]:
+        """New values of some rows of a variable and of its state."""
+        hyper = self.hyper(entry.settings, common)
+        summed = self._unscaled(rows.summed, entry)
+        summed = self._clipped(summed, hyper, common.norm)
+        gradient = ops.take(summed, rows.inverse, axis=0)
+        job = job._replace(gradient=gradient)
+        weights, stored = updated_variable(entry, hyper, common.seed, job)
+        if common.due is None:
+            return weights, stored
+        stored = {n: ops.where(common.due, v, job.stored[n]) for n, v in stored.items()}
+        return ops.where(common.due, weights, job.weights), stored
+
+    def _unscaled(self, gradient: Any, entry: Entry) -> Any:
+        gradient = ops.cast(gradient, entry.compute_dtype)
+        factor = self.optimizer.loss_scale_factor
+        return gradient if factor is None else gradient / factor
+
+    def _clipped(self, gradient: Any, hyper: Hyper, global_norm: Any) -> Any:
+        """The gradient clipped by value, by its norm or by the norm of all of them."""
+
+        def cast(x: Any) -> Any:
+            return ops.cast(x, gradient.dtype) if ops.is_tensor(x) else x
+
+        if hyper.clipvalue is not None:
+            bound = cast(hyper.clipvalue)
+            return ops.clip(gradient, -bound, bound)
+        if hyper.clipnorm is not None:
+            norm = ops.sqrt(arithmetic.sum_of_squares([gradient]))
+            bound = cast(hyper.clipnorm)
+        elif global_norm is not None:
+            norm, bound = cast(global_norm), cast(hyper.global_clipnorm)
+        else:
+            return gradient
+        return gradient * (bound / arithmetic.maximum(norm, bound))
+
+    def rule_alone(self, values: list[Any], gradient: Any, common: Common) -> list[Any]:
+        """New values of `variables` by the rule, without all that surrounds it."""
+        [entry] = self.entries
+        old = self._layout.like(values)
+        hyper = self.hyper(entry.settings, common)
+        hyper.weight_decay = None
+        gradient = ops.cast(gradient, entry.compute_dtype)
+        job = Job(gradient, old.weights[0], old.stored[0])
+        weights, stored = updated_variable(entry, hyper, common.seed, job)
+        return old._replace(weights=[weights], stored=[stored]).flat()
 
 
-def _stored(entry: Entry, exact: Any, seed: Any, step: Any) -> Any:
-    """The exact new weights in the dtype that the variable has."""
-    if entry.dtype not in rounding.LOW_PRECISION:
-        return exact
-    bits = rounding.random_bits(tuple(exact.shape), seed, step, entry.position)
-    return rounding.stochastic_round(exact, entry.dtype, bits)
+def updated_variable(
+    entry: Entry, hyper: Hyper, seed: Any, job: Job
+) -> tuple[Any, dict[str, Any]]:
+    """New weights and state of one variable, or of a part of it, as they are stored."""
+    dtype, rule = entry.compute_dtype, entry.settings.rule
+    if dtype != _dtype(hyper.step):
+        hyper = hyper.cast(dtype)
+    weights = ops.cast(job.weights, dtype)
+    state = State(
+        **{name: codec.decode(name, job.stored) for name, codec in entry.codecs.items()}
+    )
+    decays = entry.decayed and _is_on(hyper.weight_decay)
+    gradient = job.gradient
+    if decays:
+        gradient = decay.coupled(gradient, weights, hyper)
+    step = rule.direction(gradient, weights, state, hyper)
+    new = state.collect(entry.slots, type(rule).__name__)
+    multiplier = getattr(hyper, MULTIPLIER)
+    if not rule.direction_includes_learning_rate:
+        step = multiplier * hyper.learning_rate * step
+    elif _is_on(multiplier, neutral=1.0):
+        step = multiplier * step
+    if decays:
+        rate = multiplier * hyper.learning_rate
+        step = step + decay.shrinkage(step, weights, rate, hyper)
+
+    def bits(stream: int) -> Any:
+        positions = job.positions
+        if positions is None:
+            positions = rounding.positions(tuple(job.gradient.shape))
+        stream += _STREAMS * entry.stream
+        return rounding.random_bits(positions, seed, hyper.step, stream)
+
+    stored: dict[str, Any] = {}
+    for stream, (name, codec) in enumerate(entry.codecs.items(), 1):
+        stored |= codec.encode(name, new[name], functools.partial(bits, stream))
+    weights = weights - step
+    if entry.dtype in rounding.LOW_PRECISION:
+        weights = rounding.stochastic_round(weights, entry.dtype, bits(0))
+    return weights, stored
+
+
+def product_of(decay: str) -> str:
+    """Name of the shared state that holds the product of a scheduled decay."""
+    return f"log_product_of_{decay}"
+
+
+def _dtype(x: Any) -> str:
+    return keras.backend.standardize_dtype(x.dtype)
+
+
+def _is_on(value: Any, neutral: float = 0.0) -> bool:
+    """Whether a number does anything; one that varies may."""
+    return value is not None and (ops.is_tensor(value) or value != neutral)
+
+
+def _alike(entries: list[Entry]) -> list[list[int]]:
+    """Positions of the entries that may be updated in one run."""
+    groups: dict[Any, list[int]] = {}
+    for position, entry in enumerate(entries):
+        groups.setdefault(entry.alike, []).append(position)
+    return list(groups.values())

@@ -7,6 +7,8 @@ the mean right, so that a thousand small updates add up.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -45,20 +47,31 @@ def _scramble(x: Any) -> Any:
     return ops.bitwise_xor(x, _shift_right(x, 16))
 
 
-def random_bits(shape: tuple[int, ...], seed: Any, step: Any, stream: int) -> Any:
-    """Random int32 numbers: a pure function of seed, step, stream and position.
+def positions(shape: tuple[int, ...]) -> Any:
+    """The number of each element of a tensor."""
+    return ops.reshape(ops.arange(math.prod(shape), dtype="int32"), shape)
+
+
+def random_bits(position: Any, seed: Any, step: Any, stream: int) -> Any:
+    """Random int32 numbers: a pure function of position, seed, step and stream.
 
     Counter-based, so that it compiles into the update, needs no state beside the seed
     and the step counter, and gives the same bits on every backend.
+
+    Args:
+        position: Numbers of the elements, int32.
+        seed: Seed of the run.
+        step: Number of the update.
+        stream: What tells apart the tensors of one update.
     """
-    size = 1
-    for length in shape:
-        size *= length
     step = ops.cast(step, "int32")
     key = _scramble(ops.bitwise_xor(_scramble(seed + stream), step))
-    position = ops.arange(size, dtype="int32")
-    bits = _scramble(_scramble(ops.bitwise_xor(position, key)) + key)
-    return ops.reshape(bits, shape)
+    return _scramble(_scramble(ops.bitwise_xor(position, key)) + key)
+
+
+def to_nearest(shape: tuple[int, ...]) -> Callable[[], Any]:
+    """Bits with which `stochastic_round` rounds to the nearest bfloat16."""
+    return lambda: ops.full(shape, 1 << 15, "int32")
 
 
 def stochastic_round(x: Any, dtype: str, bits: Any) -> Any:

@@ -16,15 +16,20 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_adamx.core import building, codecs, rounding
+
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
+    from keras_adamx.core.values import Entry
 
 FORMAT = 1
 MANIFEST = "manifest"
 ITERATION = "iteration"
 LEARNING_RATE = "learning_rate"
-# Names of state that the core keeps beside the slots of a rule.
-RESERVED = frozenset({"average", "gradient_sum", "shared", ITERATION, LEARNING_RATE})
+SKIPPED = "skipped_steps"
+SEED = "rounding_seed"
+# What a file may lack, or have beside what is needed: other arguments need other ones.
+OPTIONAL = frozenset({LEARNING_RATE, SKIPPED, SEED})
 _NUMBER = re.compile(r"_(\d+)$")
 
 
@@ -34,12 +39,17 @@ def _named_variables(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
     if optimizer.saved_learning_rate is not None:
         yield LEARNING_RATE, optimizer.saved_learning_rate
     if optimizer.rounding_seed is not None:
-        yield "rounding_seed", optimizer.rounding_seed
-    for name, variable in optimizer.shared_variables.items():
-        yield f"shared:{name}", variable
-    for entry in optimizer.entries:
-        of = f"{entry.position}:{entry.path.replace('/', '.')}"
-        for name, variable in entry.slot_variables.items():
+        yield SEED, optimizer.rounding_seed
+    if optimizer.skipped is not None:
+        yield SKIPPED, optimizer.skipped
+    for number, settings in enumerate(optimizer.settings):
+        prefix = f"shared.{number}" if number else "shared"
+        if settings.base is settings:
+            for name, variable in settings.shared.items():
+                yield f"{prefix}:{name}", variable
+    for place, entry in enumerate(_ordered(optimizer)):
+        of = f"{place}:{entry.path.replace('/', '.')}"
+        for name, variable in entry.stored.items():
             yield f"{name}:{of}", variable
         if entry.average is not None:
             yield f"average:{of}", entry.average
@@ -47,19 +57,53 @@ def _named_variables(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
             yield f"gradient_sum:{of}", entry.accumulator
 
 
+def _ordered(optimizer: Optimizer) -> list[Entry]:
+    """What the optimizer knows in the order of the model, then what is frozen now.
+
+    Variables that were made trainable late come last in the optimizer itself.
+    """
+    order = optimizer.positions(optimizer.registered)
+    rest = [e for e in optimizer.entries if e.position not in set(order)]
+    return [*(optimizer.entries[position] for position in order), *rest]
+
+
 def save(optimizer: Optimizer, store: Any) -> None:
     """Write all state variables and the manifest."""
     manifest = {
         "format": FORMAT,
         "optimizer": keras.saving.get_registered_name(type(optimizer)),
+        "groups": _groups(optimizer),
         "variables": [
-            {"path": entry.path, "shape": list(entry.shape), "decayed": entry.decayed}
-            for entry in optimizer.entries
+            {
+                "path": entry.path,
+                "shape": list(entry.shape),
+                "decayed": entry.decayed,
+                "group": entry.group,
+                "stream": entry.stream,
+                "slots": {name: codec.dtype for name, codec in entry.codecs.items()},
+            }
+            for entry in _ordered(optimizer)
         ],
     }
     store[MANIFEST] = np.frombuffer(json.dumps(manifest).encode(), dtype=np.uint8)
     for name, variable in _named_variables(optimizer):
-        store[name] = keras.ops.convert_to_numpy(variable)
+        store[name] = _array(variable)
+
+
+def _groups(optimizer: Optimizer) -> list[Any]:
+    return json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer.groups)))
+
+
+def _array(variable: Any) -> np.ndarray:
+    """The value as an array; bfloat16, which files do not know, as its bits."""
+    if keras.backend.standardize_dtype(variable.dtype) != "bfloat16":
+        return keras.ops.convert_to_numpy(variable)
+    wide = keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
+    return (wide.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def _from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def copy(store: Any) -> dict[str, np.ndarray]:
@@ -103,13 +147,16 @@ def load(optimizer: Optimizer, store: Any) -> None:
         return
     places = _places(optimizer, variables, where)
     _drop_others(optimizer, variables, places, saved)
+    entries = _ordered(optimizer)
+    for entry, place in zip(entries, places):
+        _convert(entry, place, variables[place], saved)
 
     values = {}
     for name, variable in _named_variables(optimizer):
         key = _saved_name(name, variables, places)
-        if name == LEARNING_RATE and key not in saved:
-            continue  # Saved under a schedule: the rate given to this optimizer holds.
         if key not in saved:
+            if name in OPTIONAL:
+                continue
             raise ValueError(f"{where}it lacks '{name}'. {_why_missing(name)}")
         value = saved.pop(key)
         if tuple(value.shape) != tuple(variable.shape):
@@ -117,18 +164,51 @@ def load(optimizer: Optimizer, store: Any) -> None:
                 f"{where}'{name}' has the shape {tuple(variable.shape)} here and "
                 f"{tuple(value.shape)} in the file."
             )
+        if keras.backend.standardize_dtype(variable.dtype) == "bfloat16":
+            value = _from_bfloat16(value)
         values[name] = value
-    # A schedule has no use for a rate that was saved as a number.
-    superfluous = saved.keys() - {LEARNING_RATE}
+    superfluous = saved.keys() - OPTIONAL
     if superfluous:
         raise ValueError(
             f"{where}it holds {sorted(superfluous)}, which this optimizer does not "
             "keep. Was it written with other arguments?"
         )
-    optimizer.restore_decayed([variables[place]["decayed"] for place in places])
+    same_groups = manifest.get("groups", []) == _groups(optimizer)
+    for entry, place in zip(entries, places):
+        variable = variables[place]
+        building.restore(
+            optimizer,
+            entry,
+            decayed=entry.decayed if optimizer.excludes else variable["decayed"],
+            group=variable.get("group", 0) if same_groups else entry.group,
+            stream=variable.get("stream", place),
+        )
     for name, variable in _named_variables(optimizer):
         if name in values:
             variable.assign(values[name])
+
+
+def _convert(
+    entry: Entry, place: int, variable: dict[str, Any], saved: dict[str, np.ndarray]
+) -> None:
+    """Bring slots that were stored in another dtype into the one of now."""
+    of = f"{place}:{variable['path'].replace('/', '.')}"
+    for slot in entry.slots:
+        own = entry.codecs[slot.name]
+        then = codecs.of_dtype(
+            variable.get("slots", {}).get(slot.name, own.dtype), slot
+        )
+        parts = [part.name for part in then.parts(slot, entry.shape)]
+        if then == own or any(f"{name}:{of}" not in saved for name in parts):
+            continue
+        stored = {name: saved.pop(f"{name}:{of}") for name in parts}
+        if isinstance(then, codecs.Rounded):
+            stored = {name: _from_bfloat16(bits) for name, bits in stored.items()}
+        tensors = {n: keras.ops.convert_to_tensor(x) for n, x in stored.items()}
+        for name, value in own.encode(
+            slot.name, then.decode(slot.name, tensors), rounding.to_nearest(entry.shape)
+        ).items():
+            saved[f"{name}:{of}"] = _array(value)
 
 
 def _manifest(saved: dict[str, np.ndarray], where: str) -> dict[str, Any]:
@@ -154,7 +234,6 @@ def _why_missing(name: str) -> str:
     reasons = {
         "average": "Was it written without `use_ema`?",
         "gradient_sum": "Was it written without `gradient_accumulation_steps`?",
-        "rounding_seed": "Was it written for float32 weights?",
     }
     return reasons.get(name.partition(":")[0], "Is the file truncated?")
 
@@ -196,7 +275,7 @@ def _places(optimizer: Optimizer, saved: list[dict[str, Any]], where: str) -> li
     Number, shapes and order must agree. The file may hold more variables where the
     names leave no doubt: layers were frozen since.
     """
-    entries = optimizer.entries
+    entries = _ordered(optimizer)
     paths = [variable["path"] for variable in saved]
     here = [entry.path for entry in entries]
     if len(saved) != len(entries):
@@ -212,17 +291,17 @@ def _places(optimizer: Optimizer, saved: list[dict[str, Any]], where: str) -> li
     else:
         places = list(range(len(entries)))
     same = _same_names([paths[place] for place in places], here)
-    for entry, place, agrees in zip(entries, places, same):
+    for i, (entry, place, agrees) in enumerate(zip(entries, places, same)):
         variable = saved[place]
         if tuple(variable["shape"]) != entry.shape:
             raise ValueError(
-                f"{where}variable {entry.position}, '{entry.path}', has the shape "
+                f"{where}variable {i}, '{entry.path}', has the shape "
                 f"{entry.shape} here and {tuple(variable['shape'])} "
                 f"in the file (as '{variable['path']}')."
             )
         if not agrees:
             raise ValueError(
-                f"{where}variable {entry.position} is '{entry.path}' here and "
+                f"{where}variable {i} is '{entry.path}' here and "
                 f"'{variable['path']}' in the file. Were layers renamed or reordered?"
             )
     return places

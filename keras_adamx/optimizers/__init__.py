@@ -4,6 +4,7 @@ from keras_adamx.optimizers.adam import Adam, Adamax, AdamW, Nadam
 from keras_adamx.optimizers.descent import SGD, Adadelta, Adagrad, RMSprop
 from keras_adamx.optimizers.deviation import Adastand, SDProp
 from keras_adamx.optimizers.factored import Adafactor
+from keras_adamx.optimizers.sign import Lion
 
 __all__ = [
     "SGD",
@@ -14,6 +15,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Adastand",
+    "Lion",
     "Nadam",
     "RMSprop",
     "SDProp",

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_adamx.core.arguments import choice, flag, hyperparameter, rate
+from keras_adamx.core.arguments import choice, decay, flag, hyperparameter, rate
 from keras_adamx.core.arithmetic import (
     bias_correction,
     debias,
@@ -16,7 +16,14 @@ from keras_adamx.core.arithmetic import (
     maximum,
 )
 from keras_adamx.core.optimizer import Optimizer
-from keras_adamx.core.slots import Hyper, Slot, State, Weights
+from keras_adamx.core.slots import (
+    GRADIENT_MEAN,
+    SQUARE_MEAN,
+    Hyper,
+    Slot,
+    State,
+    Weights,
+)
 
 
 class Adam(Optimizer):
@@ -55,16 +62,16 @@ class Adam(Optimizer):
     elementwise = True
 
     learning_rate: Any = rate(0.001)
-    beta_1: float = hyperparameter(0.9, at_least=0.0, below=1.0)
-    beta_2: float = hyperparameter(0.999, at_least=0.0, below=1.0)
+    beta_1: float = decay(0.9)
+    beta_2: float = decay(0.999)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
     amsgrad: bool = flag(False)
     bias_correction: bool = flag(True)
     epsilon_placement: str = choice("outside", ("outside", "hat", "inside"))
 
     def slots(self, weights: Weights) -> Iterable[Slot]:
-        yield Slot("momentum")
-        yield Slot("velocity", nonnegative=True)
+        yield Slot("momentum", holds=GRADIENT_MEAN)
+        yield Slot("velocity", nonnegative=True, holds=SQUARE_MEAN)
         if self.amsgrad:
             yield Slot("velocity_max", nonnegative=True)
 
@@ -77,8 +84,8 @@ class Adam(Optimizer):
         if not self.bias_correction:
             root = denominator(velocity, hyper.epsilon, self.epsilon_placement)
             return state.momentum / root
-        scale_1 = 1.0 / bias_correction(hyper.beta_1, hyper.step)
-        scale_2 = 1.0 / bias_correction(hyper.beta_2, hyper.step)
+        scale_1 = 1.0 / bias_correction(hyper, "beta_1")
+        scale_2 = 1.0 / bias_correction(hyper, "beta_2")
         if self.epsilon_placement == "hat":
             rate = scale_1 / ops.sqrt(scale_2)
             return rate * state.momentum / (ops.sqrt(velocity) + hyper.epsilon)
@@ -139,19 +146,19 @@ class Adamax(Optimizer):
     elementwise = True
 
     learning_rate: Any = rate(0.001)
-    beta_1: float = hyperparameter(0.9, at_least=0.0, below=1.0)
-    beta_2: float = hyperparameter(0.999, at_least=0.0, below=1.0)
+    beta_1: float = decay(0.9)
+    beta_2: float = decay(0.999)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
 
     def slots(self, weights: Weights) -> Iterable[Slot]:
-        yield Slot("momentum")
+        yield Slot("momentum", holds=GRADIENT_MEAN)
         yield Slot("norm", nonnegative=True)
 
     def direction(self, gradient: Any, weights: Any, state: State, hyper: Hyper) -> Any:
         state.momentum = ema(state.momentum, gradient, hyper.beta_1)
         largest = ops.abs(gradient) + hyper.epsilon
         state.norm = maximum(largest, hyper.beta_2 * state.norm)
-        mean = debias(state.momentum, hyper.beta_1, hyper.step)
+        mean = debias(state.momentum, hyper, "beta_1")
         return ops.where(
             state.norm > 0.0, mean / ops.where(state.norm > 0.0, state.norm, 1.0), 0.0
         )
@@ -187,14 +194,14 @@ class Nadam(Optimizer):
     shared_slots = (Slot("momentum_product", shape=(), initial=1.0),)
 
     learning_rate: Any = rate(0.001)
-    beta_1: float = hyperparameter(0.9, at_least=0.0, below=1.0)
-    beta_2: float = hyperparameter(0.999, at_least=0.0, below=1.0)
+    beta_1: float = decay(0.9)
+    beta_2: float = decay(0.999)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
     momentum_decay: float = hyperparameter(0.004, at_least=0.0)
 
     def slots(self, weights: Weights) -> Iterable[Slot]:
-        yield Slot("momentum")
-        yield Slot("velocity", nonnegative=True)
+        yield Slot("momentum", holds=GRADIENT_MEAN)
+        yield Slot("velocity", nonnegative=True, holds=SQUARE_MEAN)
 
     def begin_step(self, shared: State, hyper: Hyper) -> None:
         shared.momentum_product = shared.momentum_product * self._mu(hyper, hyper.step)
@@ -211,5 +218,5 @@ class Nadam(Optimizer):
         mean = (ahead / (1.0 - product * ahead)) * state.momentum + (
             (1.0 - now) / (1.0 - product)
         ) * gradient
-        velocity = debias(state.velocity, hyper.beta_2, hyper.step)
+        velocity = debias(state.velocity, hyper, "beta_2")
         return mean / (ops.sqrt(velocity) + hyper.epsilon)

@@ -7,10 +7,17 @@ from typing import Any
 
 from keras import ops
 
-from keras_adamx.core.arguments import choice, flag, hyperparameter, rate
+from keras_adamx.core.arguments import choice, decay, flag, hyperparameter, rate
 from keras_adamx.core.arithmetic import denominator, ema, maximum
 from keras_adamx.core.optimizer import Optimizer
-from keras_adamx.core.slots import Hyper, Slot, State, Weights
+from keras_adamx.core.slots import (
+    GRADIENT_MEAN,
+    SQUARE_MEAN,
+    Hyper,
+    Slot,
+    State,
+    Weights,
+)
 
 
 class SGD(Optimizer):
@@ -48,8 +55,8 @@ class SGD(Optimizer):
     elementwise = True
 
     learning_rate: Any = rate(0.01)
-    momentum: float = hyperparameter(0.0, at_least=0.0, below=1.0)
-    dampening: float = hyperparameter(0.0, at_least=0.0, below=1.0)
+    momentum: float = decay(0.0)
+    dampening: float = decay(0.0)
     nesterov: bool = flag(False)
 
     def validate(self) -> None:
@@ -103,16 +110,16 @@ class RMSprop(Optimizer):
     elementwise = True
 
     learning_rate: Any = rate(0.001)
-    rho: float = hyperparameter(0.9, at_least=0.0, below=1.0)
-    momentum: float = hyperparameter(0.0, at_least=0.0, below=1.0)
+    rho: float = decay(0.9)
+    momentum: float = decay(0.0)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
     centered: bool = flag(False)
     epsilon_placement: str = choice("outside", ("outside", "inside"))
 
     def slots(self, weights: Weights) -> Iterable[Slot]:
-        yield Slot("velocity", nonnegative=True)
+        yield Slot("velocity", nonnegative=True, holds=SQUARE_MEAN)
         if self.centered:
-            yield Slot("mean")
+            yield Slot("mean", holds=GRADIENT_MEAN)
         if self.momentum:
             yield Slot("momentum")
 
@@ -158,7 +165,9 @@ class Adagrad(Optimizer):
     elementwise = True
 
     learning_rate: Any = rate(0.001)
-    initial_accumulator_value: float = hyperparameter(0.1, at_least=0.0)
+    initial_accumulator_value: float = hyperparameter(
+        0.1, at_least=0.0, scheduled=False
+    )
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
     epsilon_placement: str = choice("outside", ("outside", "inside"))
 
@@ -200,11 +209,11 @@ class Adadelta(Optimizer):
     elementwise = True
 
     learning_rate: Any = rate(1.0)
-    rho: float = hyperparameter(0.95, at_least=0.0, below=1.0)
+    rho: float = decay(0.95)
     epsilon: float = hyperparameter(1e-6, at_least=0.0)
 
     def slots(self, weights: Weights) -> Iterable[Slot]:
-        yield Slot("accumulator", nonnegative=True)
+        yield Slot("accumulator", nonnegative=True, holds=SQUARE_MEAN)
         yield Slot("delta", nonnegative=True)
 
     def direction(self, gradient: Any, weights: Any, state: State, hyper: Hyper) -> Any:

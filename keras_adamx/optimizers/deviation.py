@@ -7,10 +7,10 @@ from typing import Any
 
 from keras import ops
 
-from keras_adamx.core.arguments import flag, hyperparameter, rate
+from keras_adamx.core.arguments import decay, flag, hyperparameter, rate
 from keras_adamx.core.arithmetic import bias_correction, ema, maximum
 from keras_adamx.core.optimizer import Optimizer
-from keras_adamx.core.slots import Hyper, Slot, State, Weights
+from keras_adamx.core.slots import GRADIENT_MEAN, Hyper, Slot, State, Weights
 
 
 class SDProp(Optimizer):
@@ -51,13 +51,13 @@ class SDProp(Optimizer):
     elementwise = True
 
     learning_rate: Any = rate(0.001)
-    rho: float = hyperparameter(0.99, above=0.0, below=1.0)
+    rho: float = decay(0.99, above=0.0)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
-    momentum: float = hyperparameter(0.0, at_least=0.0, below=1.0)
+    momentum: float = decay(0.0)
     bias_correction: bool = flag(True)
 
     def slots(self, weights: Weights) -> Iterable[Slot]:
-        yield Slot("mean")
+        yield Slot("mean", holds=GRADIENT_MEAN)
         yield Slot("variance", nonnegative=True)
         if self.momentum:
             yield Slot("momentum")
@@ -70,7 +70,7 @@ class SDProp(Optimizer):
         state.variance = ema(state.variance, square, hyper.rho)
         step = gradient / (ops.sqrt(state.variance) + hyper.epsilon)
         if self.bias_correction:
-            step = ops.sqrt(bias_correction(hyper.rho, hyper.step)) * step
+            step = ops.sqrt(bias_correction(hyper, "rho")) * step
         if not self.momentum:
             return step
         state.momentum = hyper.momentum * state.momentum + step
@@ -108,8 +108,8 @@ class Adastand(Optimizer):
     elementwise = True
 
     learning_rate: Any = rate(0.001)
-    beta_1: float = hyperparameter(0.9, at_least=0.0, below=1.0)
-    beta_2: float = hyperparameter(0.999, at_least=0.0, below=1.0)
+    beta_1: float = decay(0.9)
+    beta_2: float = decay(0.999)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
     amsgrad: bool = flag(False)
 
@@ -128,6 +128,6 @@ class Adastand(Optimizer):
         variance = state.variance
         if self.amsgrad:
             variance = state.variance_max = maximum(variance, state.variance_max)
-        scale = ops.sqrt(bias_correction(hyper.beta_2, hyper.step))
-        scale = scale / bias_correction(hyper.beta_1, hyper.step)
+        scale = ops.sqrt(bias_correction(hyper, "beta_2"))
+        scale = scale / bias_correction(hyper, "beta_1")
         return scale * state.momentum / (ops.sqrt(variance) + hyper.epsilon)

@@ -42,7 +42,7 @@ def test_state_of_low_precision_weights_is_float32(name, dtype):
     optimizer = keras_adamx.get(name, use_ema=True, gradient_accumulation_steps=2)
     optimizer.build(problem.variables(dtype=dtype))
     for entry in optimizer.entries:
-        for variable in (*entry.slot_variables.values(), entry.average):
+        for variable in (*entry.stored.values(), entry.average):
             assert keras.backend.standardize_dtype(variable.dtype) == "float32"
 
 
@@ -61,7 +61,9 @@ def test_rounding_is_right_on_average_and_exact_where_it_can_be(dtype):
     )
     draws = 4000
     x = ops.convert_to_tensor(np.tile(values[:, None], (1, draws)))
-    bits = rounding.random_bits((len(values), draws), ops.convert_to_tensor(3), 1, 0)
+    bits = rounding.random_bits(
+        rounding.positions((len(values), draws)), ops.convert_to_tensor(3), 1, 0
+    )
     rounded = ops.cast(rounding.stochastic_round(x, dtype, bits), "float32")
     rounded = ops.convert_to_numpy(rounded)
     nearest = ops.convert_to_numpy(
@@ -83,7 +85,9 @@ def test_rounding_is_right_on_average_and_exact_where_it_can_be(dtype):
 @pytest.mark.parametrize("dtype", LOW)
 def test_rounding_of_what_is_not_finite(dtype):
     x = np.array([np.inf, -np.inf, np.nan, 3e38], "float32")
-    bits = rounding.random_bits((4,), ops.convert_to_tensor(3), 1, 0)
+    bits = rounding.random_bits(
+        rounding.positions((4,)), ops.convert_to_tensor(3), 1, 0
+    )
     rounded = ops.cast(
         rounding.stochastic_round(ops.convert_to_tensor(x), dtype, bits), "float32"
     )
@@ -93,14 +97,16 @@ def test_rounding_of_what_is_not_finite(dtype):
 
 def test_largest_float16_is_not_rounded_to_infinity():
     x = ops.full((4000,), 65510.0)
-    bits = rounding.random_bits((4000,), ops.convert_to_tensor(3), 1, 0)
+    bits = rounding.random_bits(
+        rounding.positions((4000,)), ops.convert_to_tensor(3), 1, 0
+    )
     rounded = ops.cast(rounding.stochastic_round(x, "float16", bits), "float32")
     assert (ops.convert_to_numpy(rounded) == 65504.0).all()
 
 
 def test_random_bits():
     def draw(*arguments):
-        bits = rounding.random_bits((40, 50), *arguments)
+        bits = rounding.random_bits(rounding.positions((40, 50)), *arguments)
         return ops.convert_to_numpy(bits).astype("uint32")
 
     seed = ops.convert_to_tensor(5)
@@ -121,7 +127,7 @@ def test_float64_weights_are_updated_in_float64(name):
     optimizer = keras_adamx.get(name, learning_rate=0.5)
     optimizer.apply([ops.convert_to_tensor(np.full(3, 1e-9), "float64")], [trained])
     for entry in optimizer.entries:
-        for variable in entry.slot_variables.values():
+        for variable in entry.stored.values():
             assert keras.backend.standardize_dtype(variable.dtype) == "float64"
     assert keras.backend.standardize_dtype(trained.dtype) == "float64"
 

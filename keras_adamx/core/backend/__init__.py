@@ -8,6 +8,8 @@
 - `outside_graph`: a context in which assignments happen now, not in every step.
 - `read`: the value of a variable as a tensor.
 - `to_dense`: a gradient as a dense tensor, repeated rows summed.
+- `to_rows`: the rows of a gradient that has only some, or None if it is dense.
+- `when`: values changed by a function if a condition holds, else as they are.
 """
 
 from importlib import import_module
@@ -32,3 +34,5 @@ new_variable = _module.new_variable
 outside_graph = _module.outside_graph
 read = _module.read
 to_dense = _module.to_dense
+to_rows = _module.to_rows
+when = _module.when

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,6 +13,7 @@ from keras_adamx.core import jobs as work
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
     from keras_adamx.core.program import Program
+    from keras_adamx.core.values import Scalars
 
 
 def as_bits(x: Any) -> Any:
@@ -29,11 +30,25 @@ def to_dense(gradient: Any) -> Any:
     return jax.numpy.asarray(gradient)
 
 
+def to_rows(gradient: Any) -> None:
+    return None  # JAX differentiates a look-up to a dense gradient.
+
+
+def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
+    # A loop of one turn or none: XLA runs loops in place, but copies what passes
+    # through a conditional.
+    def body(state: tuple[Any, list[Any]]) -> tuple[Any, list[Any]]:
+        return jax.numpy.zeros((), bool), function(state[1])
+
+    start = (jax.numpy.asarray(condition), list(values))
+    return jax.lax.while_loop(lambda state: state[0], body, start)[1]
+
+
 def map_elementwise(
     update: work.Update, jobs: list[work.Job]
 ) -> list[tuple[Any, dict[str, Any]]]:
     # Never concatenated: variables may be sharded, each in its own way.
-    return [update(*job) for job in jobs]
+    return [update(job) for job in jobs]
 
 
 def new_variable(optimizer: Optimizer, reference: Any, **arguments: Any) -> Any:
@@ -47,19 +62,45 @@ class Executor:
         self._jit_compile = jit_compile
         self._compiled: dict[Any, Any] = {}
 
-    def run(self, program: Program, gradients: list[Any], scalars: list[Any]) -> None:
+    def run(
+        self, program: Program, gradients: list[Any], rows: list[Any], scalars: Scalars
+    ) -> Any:
         values = [read(variable) for variable in program.variables]
+        shared = [read(variable) for variable in program.shared]
         traced = any(
-            isinstance(x, jax.core.Tracer) for x in (*values, *gradients, *scalars)
+            isinstance(x, jax.core.Tracer)
+            for x in jax.tree.leaves((values, shared, gradients, scalars))
         )
-        if traced or self._jit_compile is False:
-            run: Any = program
-        else:
+        step: Any = functools.partial(_step, program)
+        if not traced and self._jit_compile is not False:
             if program.key not in self._compiled:
-                self._compiled[program.key] = jax.jit(program)
-            run = self._compiled[program.key]
-        for variable, value in zip(program.variables, run(values, gradients, scalars)):
+                self._compiled[program.key] = jax.jit(step)
+            step = self._compiled[program.key]
+        values, shared, finite_each, finite = step(values, shared, gradients, scalars)
+        if program.optimizer.nonfinite == "raise":
+            if traced:  # An error in here would leave the donated state deleted.
+                jax.debug.callback(program.log_nonfinite, finite_each)
+            else:
+                program.refuse_nonfinite(finite_each)
+        for variable, value in zip(
+            (*program.variables, *program.shared), (*values, *shared)
+        ):
             variable.assign(value)
+        return finite
+
+
+def _step(
+    program: Program,
+    values: list[Any],
+    shared: list[Any],
+    gradients: list[Any],
+    scalars: Scalars,
+) -> tuple[list[Any], list[Any], Any, Any]:
+    shared, common = program.common(
+        shared, program.accumulators(values), gradients, scalars
+    )
+    values = program.update(values, gradients, common)
+    return values, shared, common.finite_each, common.finite
 
 
 def assign(pairs: list[tuple[Any, Any]]) -> None:
@@ -68,7 +109,7 @@ def assign(pairs: list[tuple[Any, Any]]) -> None:
         target.assign(jax.numpy.array(source.value, copy=True))
 
 
-outside_graph = contextlib.nullcontext
+outside_graph = jax.ensure_compile_time_eval
 
 
 def read(x: Any) -> Any:

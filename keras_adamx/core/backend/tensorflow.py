@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import platform
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from keras_adamx.core import jobs as work
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
     from keras_adamx.core.program import Program
+    from keras_adamx.core.values import Common, Scalars
 
 logger = logging.getLogger("keras_adamx")
 
@@ -25,8 +27,9 @@ logger = logging.getLogger("keras_adamx")
 GRAPH_PART = 16
 EAGER_PART = 64
 
-# A step with everything bound but its gradients and scalars.
-Step = Callable[[list[Any], list[Any]], None]
+# A step with everything bound but gradients, rows and scalars. It returns which of the
+# gradients are finite, and whether all are.
+Step = Callable[[list[Any], list[work.Rows], Any], tuple[Any, Any]]
 
 
 def as_bits(x: Any) -> Any:
@@ -44,12 +47,32 @@ def to_dense(gradient: Any) -> Any:
     return tf.convert_to_tensor(gradient)
 
 
+def to_rows(gradient: Any) -> work.Rows | None:
+    if not isinstance(gradient, tf.IndexedSlices):
+        return None
+    if tf.distribute.has_strategy():
+        raise NotImplementedError(
+            "sparse='lazy' does not work under a distribution strategy. Use "
+            "sparse='dense'."
+        )
+    # As many rows as were given, however many of them are different: what follows has
+    # static shapes. Rows that are left over stay zero.
+    inverse = tf.unique(gradient.indices)[1]
+    number = tf.shape(gradient.indices)[0]
+    summed = tf.math.unsorted_segment_sum(gradient.values, inverse, number)
+    return work.Rows(gradient.indices, summed, inverse)
+
+
+def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
+    return tf.cond(condition, lambda: function(values), lambda: list(values))
+
+
 def map_elementwise(
     update: work.Update, jobs: list[work.Job]
 ) -> list[tuple[Any, dict[str, Any]]]:
     # Never concatenated: XLA takes seconds to compile the copies, and they cost more
     # than they save.
-    return [update(*job) for job in jobs]
+    return [update(job) for job in jobs]
 
 
 def new_variable(optimizer: Optimizer, reference: Any, **arguments: Any) -> Any:
@@ -65,90 +88,195 @@ class Executor:
         self._compiled: dict[Any, Any] = {}
         self._said: set[str] = set()
 
-    def run(self, program: Program, gradients: list[Any], scalars: list[Any]) -> None:
+    def run(
+        self,
+        program: Program,
+        gradients: list[Any],
+        rows: list[work.Rows],
+        scalars: Scalars,
+    ) -> Any:
         if tf.distribute.has_strategy():
             self._say("a distribution strategy is in use")
-            self._distributed_step(program, gradients, scalars)
-            return
-        eager = tf.executing_eagerly()
-        key = (program.key, eager)
-        if key not in self._compiled:
-            part = EAGER_PART if eager else GRAPH_PART
-            self._compiled[key] = self._compile(program, part)
-        self._compiled[key](gradients, scalars)
+            finite_each, finite = _distributed_step(program, gradients, scalars)
+        else:
+            eager = tf.executing_eagerly()
+            key = (program.key, eager)
+            if key not in self._compiled:
+                self._compiled[key] = self._step(program, eager)
+            finite_each, finite = self._compiled[key](gradients, rows, scalars)
+        if program.optimizer.nonfinite == "raise":
+            _refuse_nonfinite(program, finite_each)
+        return finite
 
-    def _compile(self, program: Program, part: int) -> Step:
+    def _step(self, program: Program, eager: bool) -> Step:
         """The step as XLA programs, or as it is where that cannot be."""
+        variables = [native(v) for v in (*program.variables, *program.shared)]
+        obstacle = None
         if self._jit_compile is False:
             obstacle = "jit_compile=False"
-        elif len({native(variable).device for variable in program.variables}) > 1:
+        elif len({variable.device for variable in variables}) > 1:
             obstacle = "the variables are on several devices"
         elif platform.system() == "Darwin" and tf.config.list_physical_devices("GPU"):
             obstacle = "XLA does not compile for this GPU"
-        else:
-            return self._in_parts(program, part)
-        self._say(obstacle)
-        return functools.partial(self._step, program)
-
-    def _in_parts(self, program: Program, size: int) -> Step:
-        """Compiled programs for parts of the variables, one for all that are alike."""
-        functions: dict[Any, Any] = {}
-        parts = []
-        for part, positions in program.parts(size):
-            if part.key not in functions:
-                functions[part.key] = self._function(part)
-            variables = [native(variable) for variable in part.variables]
-            parts.append((functions[part.key], variables, positions))
-
-        def step(gradients: list[Any], scalars: list[Any]) -> None:
-            for function, variables, positions in parts:
-                function(variables, [gradients[i] for i in positions], scalars)
-
-        return step
-
-    @staticmethod
-    def _function(program: Program) -> Any:
-        def step(
-            variables: list[Any], gradients: list[Any], scalars: list[Any]
-        ) -> None:
-            values = [tf.convert_to_tensor(variable) for variable in variables]
-            for variable, value in zip(variables, program(values, gradients, scalars)):
-                variable.assign(value)
-
-        return tf.function(step, jit_compile=True, autograph=False)
+        if obstacle is not None:
+            self._say(obstacle)
+            return _in_parts(program, 1 << 30, lambda function: function, eager)
+        size = EAGER_PART if eager else GRAPH_PART
+        compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
+        return _in_parts(program, size, compiled, eager)
 
     def _say(self, obstacle: str) -> None:
         if obstacle not in self._said:
             self._said.add(obstacle)
             logger.debug("The update is not compiled by XLA: %s.", obstacle)
 
-    @staticmethod
-    def _step(program: Program, gradients: list[Any], scalars: list[Any]) -> None:
-        values = [read(variable) for variable in program.variables]
-        for variable, value in zip(
-            program.variables, program(values, gradients, scalars)
-        ):
-            native(variable).assign(value)
 
-    @staticmethod
-    def _distributed_step(
-        program: Program, gradients: list[Any], scalars: list[Any]
-    ) -> None:
-        """Every replica computes the same new values from the summed gradients."""
-        replica = tf.distribute.get_replica_context()
-        gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        values = [read(variable) for variable in program.variables]
+def _in_parts(
+    program: Program, size: int, compiled: Callable[[Any], Any], eager: bool
+) -> Step:
+    """A step as one function, or as one for all variables and one for those alike."""
+    parts = program.parts(size)
+    variables = [native(variable) for variable in program.variables]
+    shared = [native(variable) for variable in program.shared]
+    if len(parts) == 1 and not program.rows:
+        function = compiled(functools.partial(_whole, program))
+        return lambda gradients, rows, scalars: function(
+            variables, shared, gradients, scalars
+        )
+    head = compiled(functools.partial(_head, program))
+    accumulators = program.accumulators(variables)
+    functions: dict[Any, Any] = {}
+    bound = []
+    for part, positions in parts:
+        if part.key not in functions:
+            functions[part.key] = compiled(functools.partial(_tail, part))
+        own = [native(variable) for variable in part.variables]
+        bound.append((functions[part.key], own, positions))
+    # Not for XLA, which would copy the whole variable to change a few rows.
+    update_rows = functools.partial(_update_rows, program)
+    if eager:
+        update_rows = tf.function(update_rows, autograph=False, reduce_retracing=True)
 
-        def assign(strategy: Any, values: list[Any]) -> None:
-            for variable, value in zip(program.variables, values):
-                strategy.extended.update(
-                    native(variable),
-                    lambda target, value: target.assign(value),
-                    args=(value,),
-                    group=False,
-                )
+    def step(
+        gradients: list[Any], rows: list[work.Rows], scalars: Scalars
+    ) -> tuple[Any, Any]:
+        given = [*gradients, *(row.summed for row in rows)]
+        common = head(shared, accumulators, given, scalars)
+        for function, own, positions in bound:
+            if own:
+                function(own, [gradients[i] for i in positions], common)
+        if rows:
+            update_rows(rows, common)
+        return common.finite_each, common.finite
 
-        replica.merge_call(assign, args=(program(values, gradients, scalars),))
+    return step
+
+
+def _whole(
+    program: Program,
+    variables: list[Any],
+    shared: list[Any],
+    gradients: list[Any],
+    scalars: Scalars,
+) -> tuple[Any, Any]:
+    accumulators = program.accumulators(variables)
+    common = _head(program, shared, accumulators, gradients, scalars)
+    _tail(program, variables, gradients, common)
+    return common.finite_each, common.finite
+
+
+def _head(
+    program: Program,
+    shared: list[Any],
+    accumulators: list[Any],
+    gradients: list[Any],
+    scalars: Scalars,
+) -> Common:
+    new, common = program.common(
+        [read(x) for x in shared], [read(x) for x in accumulators], gradients, scalars
+    )
+    for variable, value in zip(shared, new):
+        variable.assign(value)
+    return common
+
+
+def _tail(
+    program: Program, variables: list[Any], gradients: list[Any], common: Common
+) -> None:
+    new = program.update([read(variable) for variable in variables], gradients, common)
+    for variable, value in zip(variables, new):
+        variable.assign(value)
+
+
+def _update_rows(program: Program, rows: list[work.Rows], common: Common) -> None:
+    """Update the given rows of variables in place."""
+    for entry, given in zip(program.rows, rows):
+        variable = native(entry.variable)
+        stored = {name: native(v) for name, v in entry.stored.items()}
+        job = work.Job(
+            gradient=None,
+            weights=tf.gather(variable, given.indices),
+            stored={n: tf.gather(v, given.indices) for n, v in stored.items()},
+            positions=_positions(entry.shape, given.indices) if entry.random else None,
+        )
+        weights, parts = program.updated_rows(entry, given, job, common)
+        # A row that occurs twice is written twice, with the same values.
+        variable.scatter_update(tf.IndexedSlices(weights, given.indices))
+        for name, value in parts.items():
+            stored[name].scatter_update(tf.IndexedSlices(value, given.indices))
+        if entry.average is not None:
+            average = native(entry.average)
+            old = [read(variable), read(average)]
+            [weights], [mean] = program.averaged([old[0]], [old[1]], common)
+            if common.due is not None:
+                weights = tf.where(common.due, weights, old[0])
+                mean = tf.where(common.due, mean, old[1])
+            if program.optimizer.ema_overwrite_frequency is not None:
+                variable.assign(weights)
+            average.assign(mean)
+
+
+def _positions(shape: tuple[int, ...], indices: Any) -> Any:
+    """Numbers of the elements in some rows of a variable."""
+    size = math.prod(shape[1:])
+    first = tf.cast(indices, tf.int32)[:, None] * size
+    return tf.reshape(first + tf.range(size)[None, :], (-1, *shape[1:]))
+
+
+def _refuse_nonfinite(program: Program, finite_each: Any) -> None:
+    if tf.executing_eagerly():
+        program.refuse_nonfinite(finite_each)
+    else:
+        # XLA leaves assertions out; `finalize_variable_values` raises then.
+        for name, each in zip(program.names, tf.unstack(finite_each)):
+            message = f"A gradient is not finite. Nothing was changed. Variable: {name}"
+            tf.debugging.Assert(each, [message])
+
+
+def _distributed_step(
+    program: Program, gradients: list[Any], scalars: Scalars
+) -> tuple[Any, Any]:
+    """Every replica computes the same new values from the summed gradients."""
+    replica = tf.distribute.get_replica_context()
+    gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    values = [read(variable) for variable in program.variables]
+    shared = [read(variable) for variable in program.shared]
+    new, common = program.common(
+        shared, program.accumulators(values), gradients, scalars
+    )
+    new = [*program.update(values, gradients, common), *new]
+
+    def assign(strategy: Any, values: list[Any]) -> None:
+        for variable, value in zip((*program.variables, *program.shared), values):
+            strategy.extended.update(
+                native(variable),
+                lambda target, value: target.assign(value),
+                args=(value,),
+                group=False,
+            )
+
+    replica.merge_call(assign, args=(new,))
+    return common.finite_each, common.finite
 
 
 # Keras builds an optimizer while it traces the training step.

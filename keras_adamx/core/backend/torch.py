@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import keras
 import torch
@@ -14,6 +14,7 @@ from keras_adamx.core import jobs as work
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
     from keras_adamx.core.program import Program
+    from keras_adamx.core.values import Scalars
 
 # Elements that an update works on at a time. Its temporaries then stay in the cache,
 # and the fixed cost of an operation is small beside the work on so many elements.
@@ -34,73 +35,66 @@ def to_dense(gradient: Any) -> Any:
     return gradient.to_dense() if gradient.is_sparse else gradient
 
 
+def to_rows(gradient: Any) -> None:
+    return None  # Keras' look-up gives dense gradients.
+
+
+def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
+    return function(values) if condition else values
+
+
 def map_elementwise(
     update: work.Update, jobs: list[work.Job]
 ) -> list[tuple[Any, dict[str, Any]]]:
-    """As elsewhere, but slots, and weights of the state's dtype, change in place."""
+    """As elsewhere, but weights and state change in place, a piece at a time."""
     results: list[Any] = [None] * len(jobs)
-    batch: list[_Flat] = []
+    batch: list[work.Job] = []
     waiting = 0
     for i, job in enumerate(jobs):
-        if not all(x.is_contiguous() for x in _tensors(job)):
-            results[i] = update(*job)
-            continue
-        exact = job.weights
-        if exact.dtype != job.gradient.dtype:
-            exact = torch.empty_like(job.gradient)
-        results[i] = (exact, job.slots)
-        whole = _Flat(
-            [x.reshape(-1) for x in _tensors(job)],
-            [x.reshape(-1) for x in (exact, *job.slots.values())],
+        kept = list(job.stored.values())
+        plain = all(
+            x.is_contiguous() and x.dtype == job.gradient.dtype
+            for x in (job.gradient, job.weights, *kept)
         )
-        names = list(job.slots)
-        for piece in whole.pieces():
+        if not plain:
+            results[i] = update(job)
+            continue
+        results[i] = (job.weights, job.stored)
+        for piece in _pieces(job):
             batch.append(piece)
-            waiting += piece.size
+            waiting += piece.gradient.numel()
             if waiting >= PIECE:
-                _update_batch(update, names, batch)
+                _update_batch(update, batch)
                 batch, waiting = [], 0
     if batch:
-        _update_batch(update, names, batch)
+        _update_batch(update, batch)
     return results
 
 
-class _Flat(NamedTuple):
-    """Flat views: gradient, weights and slots to read; weights and slots to write."""
+def _pieces(job: work.Job) -> Iterator[work.Job]:
+    """Flat views of a job in pieces."""
+    columns = [x.reshape(-1) for x in (job.gradient, job.weights, *job.stored.values())]
+    for gradient, weights, *kept in zip(*(x.split(PIECE) for x in columns)):
+        yield work.Job(gradient, weights, dict(zip(job.stored, kept)))
 
-    sources: list[Any]
-    targets: list[Any]
 
-    @property
-    def size(self) -> int:
-        return self.sources[0].numel()
-
-    def pieces(self) -> Iterator[_Flat]:
-        if self.size <= PIECE:
-            yield self
-            return
-        parts = zip(
-            zip(*(x.split(PIECE) for x in self.sources)),
-            zip(*(x.split(PIECE) for x in self.targets)),
+def _update_batch(update: work.Update, batch: list[work.Job]) -> None:
+    names = list(batch[0].stored)
+    if len(batch) > 1:
+        joined = work.Job(
+            torch.cat([piece.gradient for piece in batch]),
+            torch.cat([piece.weights for piece in batch]),
+            {n: torch.cat([piece.stored[n] for piece in batch]) for n in names},
         )
-        for sources, targets in parts:
-            yield _Flat(list(sources), list(targets))
-
-
-def _tensors(job: work.Job) -> list[Any]:
-    return [job.gradient, job.weights, *job.slots.values()]
-
-
-def _update_batch(update: work.Update, names: list[str], batch: list[_Flat]) -> None:
-    columns = zip(*(piece.sources for piece in batch))
-    gradient, weights, *slots = (
-        torch.cat(column) if len(batch) > 1 else column[0] for column in columns
-    )
-    new_weights, new_slots = update(gradient, weights, dict(zip(names, slots)))
-    sizes = [piece.size for piece in batch]
-    new = [new_weights, *(new_slots[name] for name in names)]
-    for value, targets in zip(new, zip(*(piece.targets for piece in batch))):
-        torch._foreach_copy_(list(targets), list(value.split(sizes)))
+    else:
+        joined = batch[0]
+    weights, stored = update(joined)
+    sizes = [piece.gradient.numel() for piece in batch]
+    for value, targets in (
+        (weights, [piece.weights for piece in batch]),
+        *((stored[n], [piece.stored[n] for piece in batch]) for n in names),
+    ):
+        torch._foreach_copy_(targets, list(value.split(sizes)))
 
 
 def new_variable(optimizer: Optimizer, reference: Any, **arguments: Any) -> Any:
@@ -114,12 +108,20 @@ class Executor:
         self._jit_compile = jit_compile
 
     @torch.no_grad()
-    def run(self, program: Program, gradients: list[Any], scalars: list[Any]) -> None:
+    def run(
+        self, program: Program, gradients: list[Any], rows: list[Any], scalars: Scalars
+    ) -> Any:
         values = [read(variable) for variable in program.variables]
-        for variable, value in zip(
-            program.variables, program(values, gradients, scalars)
-        ):
+        shared = [read(variable) for variable in program.shared]
+        new, common = program.common(
+            shared, program.accumulators(values), gradients, scalars
+        )
+        if program.optimizer.nonfinite == "raise":
+            program.refuse_nonfinite(common.finite_each)
+        new = [*program.update(values, gradients, common), *new]
+        for variable, value in zip((*program.variables, *program.shared), new):
             variable.value.copy_(value)
+        return common.finite
 
 
 @torch.no_grad()

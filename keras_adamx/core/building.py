@@ -1,0 +1,231 @@
+"""Making the state of an optimizer for the variables of a model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import ops
+
+from keras_adamx.core import backend, codecs, groups, rounding
+from keras_adamx.core.bridge import path_of
+from keras_adamx.core.program import product_of
+from keras_adamx.core.settings import Settings
+from keras_adamx.core.slots import RESERVED, Slot, Weights
+from keras_adamx.core.values import Entry
+
+if TYPE_CHECKING:
+    from keras_adamx.core.optimizer import Optimizer
+
+# Names of the variables that are decayed under the filter "matrices" in spite of their
+# shape: attention has biases of several axes.
+_BIAS = "bias"
+
+
+def extend(optimizer: Optimizer, variables: list[Any]) -> None:
+    """Add state for variables that the optimizer does not know yet."""
+    owner = type(optimizer).__name__
+    new = [v for v in variables if optimizer.index(v) is None]
+    for variable in new:
+        dtype = dtype_of(variable)
+        if not keras.backend.is_float_dtype(dtype):
+            raise TypeError(
+                f"{owner} cannot train the variable '{path_of(variable)}' of dtype "
+                f"{dtype}. Allowed: floating-point dtypes. Set `trainable=False` on "
+                "its layer."
+            )
+    known = [entry.variable for entry in optimizer.entries]
+    paths = [path_of(variable) for variable in (*known, *new)]
+    assigned = groups.assign(optimizer.groups, paths, owner)[len(known) :]
+    if not known:
+        if any(dtype_of(variable) == "float64" for variable in new):
+            optimizer.scalar_dtype = "float64"
+        for settings in optimizer.settings:
+            if settings.base is settings:
+                _share(optimizer, settings)
+    entries = [
+        _entry(optimizer, position, variable, group)
+        for position, (variable, group) in enumerate(zip(new, assigned), len(known))
+    ]
+    optimizer.keep(entries=(*optimizer.entries, *entries))
+    if all(entry.settings.frozen for entry in optimizer.entries) and entries:
+        raise ValueError(f"{owner}: argument `groups` freezes every variable.")
+    if optimizer.rounding_seed is None and any(entry.random for entry in entries):
+        optimizer.rounding_seed = optimizer.add_variable(
+            shape=(),
+            initializer=_constant(random.randrange(1 << 31)),
+            dtype="int32",
+            aggregation="only_first_replica",
+            name="rounding_seed",
+        )
+    if optimizer.skipped is None and optimizer.nonfinite != "propagate":
+        optimizer.skipped = optimizer.add_variable(
+            shape=(),
+            initializer="zeros",
+            dtype="int32",
+            aggregation="only_first_replica",
+            name="skipped_steps",
+        )
+    optimizer.register(
+        [entry.variable for entry in optimizer.entries],
+        [entry.average for entry in optimizer.entries],
+        [entry.accumulator for entry in optimizer.entries],
+    )
+
+
+def restore(
+    optimizer: Optimizer, entry: Entry, *, decayed: bool, group: int, stream: int
+) -> None:
+    """Take over from a file what was resolved for a variable."""
+    new = entry._replace(
+        decayed=decayed,
+        group=group,
+        settings=optimizer.settings[group],
+        stream=stream,
+    )
+    if new.resolved == entry.resolved:
+        return
+    rule = new.settings.rule
+    slots = tuple(rule.slots(Weights(entry.path, entry.shape)))
+    kept = rule.state_dtype == entry.settings.rule.state_dtype
+    frozen = new.settings.frozen or entry.settings.frozen
+    if group != entry.group and (slots != entry.slots or not kept or frozen):
+        raise ValueError(
+            f"{type(optimizer).__name__}: '{entry.path}' was in group {group} of "
+            "`groups` when the state was saved, and its pattern does not find it now. "
+            "Adapt the pattern."
+        )
+    if optimizer.programs:
+        raise ValueError(
+            f"{type(optimizer).__name__}: the saved state has '{entry.path}' in "
+            "another group than this optimizer, which has made steps already, or "
+            "excludes it from weight decay. Load before the first step."
+        )
+    entries = list(optimizer.entries)
+    entries[entry.position] = new
+    optimizer.keep(entries=tuple(entries))
+
+
+def _share(optimizer: Optimizer, settings: Settings) -> None:
+    """Create the state that all variables of some settings share."""
+    number = optimizer.settings.index(settings)
+    slots = [
+        *settings.rule.shared_slots,
+        *(Slot(product_of(name), shape=()) for name in settings.decays),
+    ]
+    variables = {
+        slot.name: optimizer.add_variable(
+            shape=slot.shape or (),
+            initializer=_constant(slot.initial),
+            dtype=optimizer.scalar_dtype,
+            aggregation="only_first_replica",
+            name=f"{slot.name}_of_group_{number}" if number else slot.name,
+        )
+        for slot in slots
+    }
+    settings.shared = variables
+
+
+def _entry(optimizer: Optimizer, position: int, variable: Any, group: int) -> Entry:
+    path, dtype, shape = path_of(variable), dtype_of(variable), tuple(variable.shape)
+    compute_dtype = rounding.compute_dtype(dtype)
+    settings = optimizer.settings[group]
+    # What has no state: frozen variables, and those whose gradient is their new value.
+    bare = settings.frozen or optimizer.overwritten_by_gradient(variable)
+    slots = () if bare else tuple(settings.rule.slots(Weights(path, shape)))
+    _check_slots(settings.rule, slots, shape)
+
+    def state(part: codecs.Part) -> Any:
+        return backend.new_variable(
+            optimizer,
+            variable,
+            shape=part.shape,
+            initializer=_constant(part.initial),
+            dtype=part.dtype,
+            layout=_layout(variable, part, shape),
+            name=f"{path.replace('/', '_')}_{part.name.replace('.', '_')}",
+        )
+
+    def whole(name: str) -> Any:
+        return state(codecs.Part(name, shape, compute_dtype, 0.0))
+
+    chosen, stored = {}, {}
+    for slot in slots:
+        codec = codecs.choose(
+            slot, slot.shape or shape, settings.rule.state_dtype, compute_dtype
+        )
+        chosen[slot.name] = codec
+        for part in codec.parts(slot, shape if slot.shape is None else slot.shape):
+            stored[part.name] = state(part)
+    return Entry(
+        position=position,
+        variable=variable,
+        path=path,
+        shape=shape,
+        dtype=dtype,
+        compute_dtype=compute_dtype,
+        group=group,
+        settings=settings,
+        slots=slots,
+        codecs=chosen,
+        stored=stored,
+        average=whole("average") if optimizer.use_ema and not bare else None,
+        accumulator=whole("gradient_sum")
+        if optimizer.gradient_accumulation_steps and not bare
+        else None,
+        stream=position,
+        decayed=not optimizer.is_excluded(variable)
+        and _passes_filter(settings, variable),
+    )
+
+
+def _check_slots(rule: Any, slots: Iterable[Slot], shape: tuple[int, ...]) -> None:
+    names = [slot.name for slot in slots]
+    if len(set(names)) < len(names) or RESERVED & set(names):
+        raise ValueError(
+            f"{type(rule).__name__} must name its slots differently from each other "
+            f"and from {sorted(RESERVED)}. Received: {names}"
+        )
+    if rule.elementwise and any(slot.shape not in (None, shape) for slot in slots):
+        raise ValueError(
+            f"{type(rule).__name__} is `elementwise`: its slots must have the shape of "
+            f"the weights. Received: {slots}"
+        )
+
+
+def _passes_filter(settings: Settings, variable: Any) -> bool:
+    if settings.rule.weight_decay_filter is None:
+        return True
+    name = path_of(variable).rpartition("/")[2]
+    return len(variable.shape) >= 2 and not name.endswith(_BIAS)
+
+
+def _layout(variable: Any, part: codecs.Part, shape: tuple[int, ...]) -> Any:
+    """Where the parts of the variable are, for what has its shape or blocks of it."""
+    layout = getattr(variable, "_layout", None)
+    if layout is None or part.shape == shape:
+        return layout if part.shape == shape else None
+    if not part.whole and isinstance(layout, keras.distribution.TensorLayout):
+        # Blocks run along the last axis, which need not be a multiple of them.
+        axes = (*layout.axes[:-1], None)
+        return keras.distribution.TensorLayout(axes, layout.device_mesh)
+    return None
+
+
+def weights_of(variable: Any) -> Weights:
+    """What a rule may know of a variable."""
+    return Weights(path_of(variable), tuple(variable.shape))
+
+
+def dtype_of(variable: Any) -> str:
+    """The dtype of a variable as a string."""
+    return keras.backend.standardize_dtype(variable.dtype)
+
+
+def _constant(value: float) -> Callable[..., Any]:
+    """An initializer; that of Keras rounds to float32 on the way to float64."""
+    return lambda shape, dtype=None: ops.cast(
+        ops.ones(shape, "float64" if dtype == "float64" else "float32") * value, dtype
+    )

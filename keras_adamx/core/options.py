@@ -1,0 +1,166 @@
+"""The arguments that all optimizers take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import keras
+from keras.optimizers.schedules import LearningRateSchedule
+
+from keras_adamx.core import codecs, decay
+from keras_adamx.core.arguments import (
+    Argument,
+    choice,
+    count,
+    flag,
+    hyperparameter,
+    rate,
+    text,
+)
+from keras_adamx.core.bridge import KerasOptimizer
+from keras_adamx.core.groups import Group
+from keras_adamx.core.settings import CLIPPINGS, check_clippings
+
+# What the constructor of Keras takes.
+KERAS_ARGUMENTS = (
+    "learning_rate",
+    "weight_decay",
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
+    "name",
+)
+
+
+def _group_list(value: Any) -> tuple[Group, ...]:
+    """Groups, or their configurations, as a tuple."""
+    if isinstance(value, (Group, str, dict)) or not isinstance(value, Iterable):
+        raise TypeError
+    found = [
+        keras.saving.deserialize_keras_object(v) if isinstance(v, dict) else v
+        for v in value
+    ]
+    if not all(isinstance(group, Group) for group in found):
+        raise TypeError
+    return tuple(found)
+
+
+class Options(KerasOptimizer):
+    """Common arguments; `Optimizer` says what each of them means."""
+
+    elementwise: ClassVar[bool] = False
+
+    mutable = frozenset({"loss_scale_factor"})
+
+    learning_rate: Any = rate(0.001)
+    weight_decay: float | None = hyperparameter(None, at_least=0.0, optional=True)
+    clipnorm: float | None = hyperparameter(None, above=0.0, optional=True)
+    clipvalue: float | None = hyperparameter(None, above=0.0, optional=True)
+    global_clipnorm: float | None = hyperparameter(None, above=0.0, optional=True)
+    use_ema: bool = flag(False)
+    ema_momentum: float = hyperparameter(0.99, at_least=0.0, at_most=1.0)
+    ema_overwrite_frequency: int | None = count(None, optional=True)
+    loss_scale_factor: float | None = hyperparameter(
+        None, above=0.0, optional=True, scheduled=False
+    )
+    gradient_accumulation_steps: int | None = count(None, at_least=2, optional=True)
+    weight_decay_kind: str = choice("decoupled", decay.KINDS)
+    weight_decay_filter: str | None = choice(None, (None, "matrices"))
+    peak_learning_rate: float | None = hyperparameter(
+        None, above=0.0, optional=True, scheduled=False
+    )
+    groups: Any = Argument((), _group_list, "a list of `Group`")
+    state_dtype: str = choice("float32", codecs.STATE_DTYPES)
+    sparse: str = choice("dense", ("dense", "lazy"))
+    nonfinite: str = choice("propagate", ("propagate", "skip", "raise"))
+    jit_compile: bool | str = choice("auto", ("auto", True, False))
+    name: str | None = text(None, optional=True)
+
+    def set_arguments(self, values: dict[str, Any]) -> None:
+        """Take over checked values; some of them go to Keras."""
+        # Keras knows no schedules but that of the learning rate.
+        KerasOptimizer.__init__(
+            self,
+            **{
+                name: values[name]
+                for name in KERAS_ARGUMENTS
+                if name in ("learning_rate", "name")
+                or not isinstance(values[name], LearningRateSchedule)
+            },
+        )
+        for name in values.keys() - {"learning_rate", "name"}:
+            setattr(self, name, values[name])
+        if (
+            self.weight_decay_kind == "corrected"
+            and self.peak_learning_rate is None
+            and isinstance(values["learning_rate"], float)
+        ):
+            self.peak_learning_rate = values["learning_rate"]
+
+    def validate(self) -> None:
+        """Refuse arguments that are right one by one but not together."""
+
+    def refuse(self, name: str, *, when: Any, reason: str) -> None:
+        """Raise the error for an argument that the others rule out."""
+        if when:
+            raise ValueError(
+                f"{type(self).__name__}: argument `{name}` {reason}. Received: "
+                f"{name}={getattr(self, name)!r}"
+            )
+
+    @classmethod
+    def hyperparameter_names(cls) -> list[str]:
+        """Names of the arguments that only the rule itself reads."""
+        return [n for n in cls.arguments if n not in Options.arguments]
+
+    def check_arguments(self) -> None:
+        """Refuse arguments that are right one by one but not together."""
+        owner = type(self).__name__
+        check_clippings(owner, {name: getattr(self, name) for name in CLIPPINGS})
+        lazy = self.sparse == "lazy"
+        self.refuse(
+            "sparse",
+            when=lazy and not self.elementwise,
+            reason="cannot be 'lazy': the rule works on whole variables, not on rows",
+        )
+        self.refuse(
+            "sparse",
+            when=lazy and self.gradient_accumulation_steps,
+            reason="cannot be 'lazy' with `gradient_accumulation_steps`: the sum of "
+            "several gradients is dense",
+        )
+        self.refuse(
+            "weight_decay_kind",
+            when=self.weight_decay_kind == "corrected"
+            and self.weight_decay is not None
+            and self.peak_learning_rate is None,
+            reason="'corrected' needs `peak_learning_rate` where the learning rate is "
+            "a schedule or a callable",
+        )
+        self.validate()
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as JSON can hold them."""
+        values = {
+            name: getattr(self, name)
+            for name in self.arguments
+            if name not in ("learning_rate", "name")
+        }
+        config = {k: keras.saving.serialize_keras_object(v) for k, v in values.items()}
+        return {**super().get_config(), **config}
+
+
+def leave_to_keras(cls: type) -> None:
+    """Leave `learning_rate` and `name` to Keras: a property and a plain attribute."""
+    for name in ("learning_rate", "name"):
+        if isinstance(vars(cls).get(name), Argument):
+            delattr(cls, name)
+
+
+leave_to_keras(Options)

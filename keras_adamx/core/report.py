@@ -1,0 +1,93 @@
+"""What the state of an optimizer takes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+
+if TYPE_CHECKING:
+    from keras_adamx.core.optimizer import Optimizer
+    from keras_adamx.core.values import Entry
+
+
+class MemoryRow(NamedTuple):
+    """The state of one variable.
+
+    Attributes:
+        variable: Path of the variable.
+        parameters: Number of its elements.
+        slots: How each of its slots is stored.
+        bytes: Size of all of them.
+    """
+
+    variable: str
+    parameters: int
+    slots: dict[str, str]
+    bytes: int
+
+    @property
+    def bytes_per_parameter(self) -> float:
+        """Size of the state for one element; 0 for a variable without elements."""
+        return self.bytes / max(self.parameters, 1)
+
+
+class MemoryReport:
+    """What the state of a built optimizer takes; prints as a table.
+
+    Attributes:
+        rows: One `MemoryRow` for each variable of the model.
+        total: One for all of them, with the state that they share.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        if not optimizer.entries:
+            raise ValueError(
+                f"{type(optimizer).__name__}.memory_report needs a built optimizer. "
+                "Call `optimizer.build(model.trainable_variables)` first."
+            )
+        self.rows = [_row(entry) for entry in optimizer.entries]
+        shared = [v for s in optimizer.settings for v in s.shared.values()]
+        self.total = MemoryRow(
+            "total",
+            sum(row.parameters for row in self.rows),
+            {},
+            sum(row.bytes for row in self.rows) + sum(map(_size, shared)),
+        )
+
+    def __str__(self) -> str:
+        lines = [("variable", "parameters", "slots", "bytes", "bytes/parameter")]
+        for row in (*self.rows, self.total):
+            slots = ", ".join(f"{name} {kind}" for name, kind in row.slots.items())
+            per_parameter = f"{row.bytes_per_parameter:.3f}"
+            counts = (f"{row.parameters:,}", slots, f"{row.bytes:,}", per_parameter)
+            lines.append((row.variable, *counts))
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        left = (True, False, True, False, False)
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if is_left else cell.rjust(width)
+                for cell, width, is_left in zip(line, widths, left)
+            ).rstrip()
+            for line in lines
+        )
+
+    __repr__ = __str__
+
+
+def _row(entry: Entry) -> MemoryRow:
+    slots = {name: codec.dtype for name, codec in entry.codecs.items()}
+    kept = list(entry.stored.values())
+    for name in ("average", "accumulator"):
+        variable = getattr(entry, name)
+        if variable is not None:
+            slots[name] = entry.compute_dtype
+            kept.append(variable)
+    return MemoryRow(entry.path, math.prod(entry.shape), slots, sum(map(_size, kept)))
+
+
+def _size(variable: Any) -> int:
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+    bits = {"bfloat16": 16, "int8": 8, "uint8": 8, "float64": 64}.get(dtype, 32)
+    return math.prod(variable.shape) * bits // 8

@@ -1,0 +1,108 @@
+"""What flows through a step: variables, scalars, and what all updates share."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from keras_adamx.core import rounding
+from keras_adamx.core.codecs import Codec
+from keras_adamx.core.settings import Settings
+from keras_adamx.core.slots import Slot
+
+
+class Entry(NamedTuple):
+    """What `build` resolved for one variable of the model."""
+
+    position: int
+    variable: Any
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    # The dtype of the arithmetic.
+    compute_dtype: str
+    # Number of the group, 0 for none, and what holds for it.
+    group: int
+    settings: Settings
+    slots: tuple[Slot, ...]
+    codecs: dict[str, Codec]
+    # What the codecs keep, by name.
+    stored: dict[str, Any]
+    average: Any
+    accumulator: Any
+    # What tells its random numbers from those of others.
+    stream: int
+    decayed: bool
+
+    @property
+    def random(self) -> bool:
+        """Whether an update draws random numbers."""
+        return self.dtype in rounding.LOW_PRECISION or any(
+            codec.random for codec in self.codecs.values()
+        )
+
+    @property
+    def resolved(self) -> tuple[Any, ...]:
+        """What a file may say otherwise."""
+        return (self.decayed, self.group, self.stream)
+
+    @property
+    def alike(self) -> tuple[Any, ...]:
+        """Equal for entries that the same function updates, shape apart."""
+        # Their random numbers are other ones.
+        unique = self.stream if self.random else None
+        codecs = tuple(self.codecs.items())
+        return (self.dtype, self.group, self.decayed, self.slots, codecs, unique)
+
+
+class Scalars(NamedTuple):
+    """What a step takes beside values and gradients."""
+
+    learning_rate: Any
+    # Number of gradients seen so far.
+    seen: Any
+    seed: Any
+    # Values of the scheduled arguments, in the order of the settings.
+    scheduled: list[Any]
+
+
+class Common(NamedTuple):
+    """What the updates of all variables of one step have in common."""
+
+    learning_rate: Any
+    # Number of this update, from 1.
+    step: Any
+    seed: Any
+    scheduled: list[Any]
+    # State that variables share, for each of the settings.
+    shared: list[dict[str, Any]]
+    # Whether each gradient is finite, and whether all are; None if nobody asks.
+    finite_each: Any
+    finite: Any
+    # Whether the weights are updated in this step; None for always.
+    due: Any
+    # Norm of all gradients together, or None if nobody asks.
+    norm: Any
+
+
+class Values(NamedTuple):
+    """Everything that an update reads and returns anew, as tensors or as variables."""
+
+    weights: list[Any]
+    stored: list[dict[str, Any]]
+    averages: list[Any]
+    accumulators: list[Any]
+
+    def flat(self) -> list[Any]:
+        """All values in one list, in a fixed order."""
+        stored = [value for parts in self.stored for value in parts.values()]
+        return [*self.weights, *stored, *self.averages, *self.accumulators]
+
+    def like(self, flat: list[Any]) -> Values:
+        """The same structure with other values."""
+        rest = iter(flat)
+        return Values(
+            [next(rest) for _ in self.weights],
+            [{name: next(rest) for name in parts} for parts in self.stored],
+            [next(rest) for _ in self.averages],
+            [next(rest) for _ in self.accumulators],
+        )
