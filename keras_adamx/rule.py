@@ -10,6 +10,7 @@ from keras_adamx.core.arithmetic import (
     mean,
     minimum,
     rms,
+    sign,
 )
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
@@ -34,4 +35,5 @@ __all__ = [
     "minimum",
     "rate",
     "rms",
+    "sign",
 ]

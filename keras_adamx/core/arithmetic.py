@@ -61,6 +61,11 @@ def minimum(x: Any, y: Any) -> Any:
     return ops.where(y < x, y, x)
 
 
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; not a number where x is not, which Keras' own makes 0 on PyTorch."""
+    return ops.where(x == x, ops.sign(x), x)
+
+
 def mean(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """Mean over one axis or over all elements; 0 where there are none."""
     lengths = x.shape if axis is None else (x.shape[axis],)

@@ -299,7 +299,7 @@ class Program:
             for g, e in zip(gradients, entries)
         ]
         weights, stored = list(old.weights), list(old.stored)
-        for members in _alike(entries):
+        for members in _alike(self.entries):
             entry = entries[members[0]]
             update = functools.partial(
                 updated_variable, entry, hypers[entry.group], common.seed
@@ -311,16 +311,28 @@ class Program:
                 results = [update(job) for job in jobs]
             for i, (w, parts) in zip(members, results):
                 weights[i], stored[i] = w, parts
-        for i in range(len(self.entries), len(entries)):
-            # No gradient came for this variable in the whole window.
-            came = ops.any(gradients[i] != 0.0)
-            weights[i] = ops.where(came, weights[i], old.weights[i])
-            stored[i] = {
-                name: ops.where(came, value, old.stored[i][name])
-                for name, value in stored[i].items()
-            }
+        for i, entry in enumerate(self._late, len(self.entries)):
+            weights[i], stored[i] = self._updated_late(
+                entry, hypers[entry.group], common.seed, gradients[i], old, i
+            )
         weights, averages = self.averaged(weights, old.averages, common)
         return Values(weights, stored, averages, old.accumulators)
+
+    @staticmethod
+    def _updated_late(
+        entry: Entry, hyper: Hyper, seed: Any, gradient: Any, old: Values, i: int
+    ) -> tuple[Any, dict[str, Any]]:
+        """A variable whose last gradient came earlier in the window, if one came."""
+        names = list(old.stored[i])
+
+        def update(values: list[Any]) -> list[Any]:
+            job = Job(gradient, values[0], dict(zip(names, values[1:])))
+            weights, stored = updated_variable(entry, hyper, seed, job)
+            return [weights, *(stored[name] for name in names)]
+
+        values = [old.weights[i], *old.stored[i].values()]
+        weights, *kept = backend.when(ops.any(gradient != 0.0), update, values)
+        return weights, dict(zip(names, kept))
 
     def averaged(
         self, weights: list[Any], averages: list[Any], common: Common

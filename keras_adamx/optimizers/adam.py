@@ -159,9 +159,8 @@ class Adamax(Optimizer):
         largest = ops.abs(gradient) + hyper.epsilon
         state.norm = maximum(largest, hyper.beta_2 * state.norm)
         mean = debias(state.momentum, hyper, "beta_1")
-        return ops.where(
-            state.norm > 0.0, mean / ops.where(state.norm > 0.0, state.norm, 1.0), 0.0
-        )
+        none = state.norm == 0.0
+        return ops.where(none, 0.0, mean / ops.where(none, 1.0, state.norm))
 
 
 class Nadam(Optimizer):

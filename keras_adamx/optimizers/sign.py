@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from keras import ops
-
 from keras_adamx.core.arguments import decay, rate
-from keras_adamx.core.arithmetic import ema
+from keras_adamx.core.arithmetic import ema, sign
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import GRADIENT_MEAN, Hyper, Slot, State, Weights
 
@@ -51,6 +49,6 @@ class Lion(Optimizer):
         yield Slot("momentum", holds=GRADIENT_MEAN)
 
     def direction(self, gradient: Any, weights: Any, state: State, hyper: Hyper) -> Any:
-        update = ops.sign(ema(state.momentum, gradient, hyper.beta_1))
+        update = sign(ema(state.momentum, gradient, hyper.beta_1))
         state.momentum = ema(state.momentum, gradient, hyper.beta_2)
         return update

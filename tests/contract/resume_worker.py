@@ -3,6 +3,7 @@
 python -m tests.contract.resume_worker whole|first|second FOLDER
 """
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -15,26 +16,60 @@ from tests import problem
 EPOCHS = 2
 
 
+def plain(optimizer: str) -> keras.Sequential:
+    """What every optimizer can do with float32 state."""
+    return problem.compiled(
+        keras_adamx.get(
+            optimizer,
+            learning_rate=keras_adamx.schedules.StepDecay(0.01, 2, gamma=0.5),
+            use_ema=True,
+            ema_momentum=0.5,
+            gradient_accumulation_steps=2,
+            weight_decay=0.01,
+            global_clipnorm=1.0,
+        )
+    )
+
+
+def grouped(optimizer: str) -> keras.Sequential:
+    """State of fewer bits, groups, and decay under a schedule."""
+    model = keras.Sequential(
+        [
+            keras.layers.Input((8,)),
+            keras.layers.Dense(600, activation="relu", name="wide"),
+            keras.layers.Dense(16, activation="relu", name="deep"),
+            keras.layers.Dense(3, name="head"),
+        ]
+    )
+    model.compile(
+        keras_adamx.get(
+            optimizer,
+            learning_rate=0.01,
+            state_dtype="int8",
+            weight_decay=keras_adamx.schedules.StepDecay(0.01, 2, gamma=0.5),
+            weight_decay_kind="cautious",
+            groups=[
+                keras_adamx.Group("^deep", learning_rate=0.5, state_dtype="bfloat16"),
+                keras_adamx.Group("bias$", weight_decay=None),
+            ],
+            nonfinite="skip",
+        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return model
+
+
 def main(part: str, folder: Path) -> None:
     """Train the part and leave a file, or the weights, for each optimizer."""
-    for name in keras_adamx.list_optimizers():
-        path = folder / f"{name}.keras"
+    for name, make in itertools.product(
+        keras_adamx.list_optimizers(), (plain, grouped)
+    ):
+        path = folder / f"{name}-{make.__name__}.keras"
         if part == "second":
             model = keras.saving.load_model(path)
         else:
             keras.utils.set_random_seed(1)
-            schedule = keras_adamx.schedules.StepDecay(0.01, 2, gamma=0.5)
-            model = problem.compiled(
-                keras_adamx.get(
-                    name,
-                    learning_rate=schedule,
-                    use_ema=True,
-                    ema_momentum=0.5,
-                    gradient_accumulation_steps=2,
-                    weight_decay=0.01,
-                    global_clipnorm=1.0,
-                )
-            )
+            model = make(name)
         # Fitted epoch by epoch: at the end of every `fit`, Keras puts the averages in.
         for _ in range(EPOCHS * (2 if part == "whole" else 1)):
             problem.fit(model, 1)
@@ -42,7 +77,7 @@ def main(part: str, folder: Path) -> None:
             model.save(path)
         else:
             weights = problem.values([*model.weights, *model.optimizer.variables])
-            np.savez(folder / f"{name}-{part}.npz", *weights)
+            np.savez(path.with_suffix(f".{part}.npz"), *weights)
 
 
 if __name__ == "__main__":

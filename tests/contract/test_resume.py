@@ -21,9 +21,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_resumed_run_equals_an_uninterrupted_one(name, folder):
+@pytest.mark.parametrize("how", ["plain", "grouped"])
+def test_resumed_run_equals_an_uninterrupted_one(name, how, folder):
     whole, resumed = (
-        list(np.load(folder / f"{name}-{part}.npz").values())
+        list(np.load(folder / f"{name}-{how}.{part}.npz").values())
         for part in ("whole", "second")
     )
     problem.assert_same_bits(resumed, whole)
