@@ -21,6 +21,7 @@ import keras
 
 import keras_adamx
 import keras_adamx.rule
+from keras_adamx.core.codecs import STATE_DTYPES
 
 HEADINGS = ("Args", "Returns", "Raises", "Example", "Source")
 _HEADING = re.compile(rf"({'|'.join(HEADINGS)}):$")
@@ -136,8 +137,10 @@ def problems() -> list[str]:
             required = ("Args", "Example", "Source")
         elif value is keras_adamx.Optimizer:
             required = ("Args",)
-        else:
+        elif inspect.signature(value).parameters:
             required = ("Args", "Example")
+        else:
+            required = ("Example",)
         found += problems_of(name, value, required)
     for name in keras_adamx.rule.__all__:
         words = getattr(keras_adamx.rule, name)
@@ -253,7 +256,9 @@ def optimizer_page(cls: Any) -> str:
     own = own_arguments(cls)
     names = own if "learning_rate" in own else ["learning_rate", *own]
     inherited = "What [all optimizers](../reference.md#arguments-of-all-optimizers) "
-    inherited += "take comes on top: weight decay, clipping, averages, accumulation."
+    inherited += (
+        "take comes on top: weight decay, clipping, groups, precision, averages."
+    )
     parts = [
         f"# {cls.__name__}",
         prose(first),
@@ -338,7 +343,9 @@ def reference_page() -> str:
         else:
             arguments = items(parsed(value.__doc__)[1].get("Args", ""))
             rows = [[f"`{n}`", literal(text)] for n, text in arguments.items()]
-            parts.append(f"### Arguments\n\n{table(['argument', 'meaning'], rows)}")
+            if rows:
+                heads = ["argument", "meaning"]
+                parts.append(f"### Arguments\n\n{table(heads, rows)}")
         parts += sections_of(value, "###")
     return "\n\n".join([*parts, rule_section()]) + "\n"
 
@@ -363,6 +370,20 @@ def state_table() -> str:
     return table(["optimizer", "state", "numbers kept"], rows)
 
 
+def bytes_table() -> str:
+    """Bytes of state a parameter of a kernel, in each dtype."""
+    rows = []
+    for name, cls in optimizers().items():
+        cells = [f"[`{cls.__name__}`](optimizers/{name}.md)"]
+        for state_dtype in STATE_DTYPES:
+            optimizer = cls(state_dtype=state_dtype)
+            optimizer.build([keras.Variable(keras.ops.zeros(KERNEL), name="kernel")])
+            total = optimizer.memory_report().total
+            cells.append(f"{total.bytes_per_parameter:.3f}")
+        rows.append(cells)
+    return table(["optimizer", *(f'`"{dtype}"`' for dtype in STATE_DTYPES)], rows)
+
+
 def default_table() -> str:
     """Defaults that differ from the optimizer of Keras of the same name."""
     rows = []
@@ -383,6 +404,7 @@ def default_table() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "bytes": bytes_table,
     "state": state_table,
     "defaults": default_table,
 }

@@ -39,8 +39,10 @@ def convert(model: keras.Model) -> Optimizer:
         ValueError: The model is not compiled.
 
     Example:
-        >>> model = keras.saving.load_model("trained_with_keras_adam.keras")
-        >>> optimizer = keras_adamx.convert(model)
+        >>> model = keras.Sequential([keras.layers.Dense(4)])
+        >>> model.compile(keras.optimizers.Adam(1e-3), "mse")
+        >>> type(keras_adamx.convert(model)).__module__
+        'keras_adamx.optimizers.adam'
     """
     outer = getattr(model, "optimizer", None)
     if outer is None:

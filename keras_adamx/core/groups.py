@@ -151,7 +151,8 @@ def no_decay_on_biases_and_norms() -> Group:
     variable is in one group only.
 
     Example:
-        >>> optimizer = keras_adamx.AdamW(groups=[no_decay_on_biases_and_norms()])
+        >>> group = keras_adamx.no_decay_on_biases_and_norms()
+        >>> optimizer = keras_adamx.AdamW(1e-3, groups=[group])
     """
     names = "bias|gamma|beta|scale|.*_bias|.*_gamma|.*_beta|.*_scale"
     return Group(f"(^|/)({names})$", weight_decay=None, required=False)
@@ -173,6 +174,8 @@ def layerwise_decay(model: keras.Model, decay: float = 0.75) -> list[Group]:
         ValueError: The model is not built, or `decay` is out of range.
 
     Example:
+        >>> inputs = keras.layers.Input((8,))
+        >>> model = keras.Sequential([inputs, keras.layers.Dense(4)])
         >>> groups = keras_adamx.layerwise_decay(model, 0.75)
         >>> optimizer = keras_adamx.AdamW(1e-4, groups=groups)
 
