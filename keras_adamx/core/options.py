@@ -96,12 +96,14 @@ class Options(KerasOptimizer):
         )
         for name in values.keys() - {"learning_rate", "name"}:
             setattr(self, name, values[name])
+        kinds = {group.arguments.get("weight_decay_kind") for group in self.groups}
         if (
-            self.weight_decay_kind == "corrected"
+            "corrected" in {self.weight_decay_kind, *kinds}
             and self.peak_learning_rate is None
             and isinstance(values["learning_rate"], float)
         ):
-            self.peak_learning_rate = values["learning_rate"]
+            # Part of the configuration from now on: the rate may be changed later.
+            self.peak_learning_rate = values["learning_rate"] or None
 
     def validate(self) -> None:
         """Refuse arguments that are right one by one but not together."""
@@ -140,8 +142,8 @@ class Options(KerasOptimizer):
             when=self.weight_decay_kind == "corrected"
             and self.weight_decay is not None
             and self.peak_learning_rate is None,
-            reason="'corrected' needs `peak_learning_rate` where the learning rate is "
-            "a schedule or a callable",
+            reason="'corrected' needs `peak_learning_rate` unless the learning rate is "
+            "a number > 0",
         )
         self.validate()
 

@@ -53,7 +53,11 @@ def test_skipped_steps_change_nothing_but_a_counter(name, value):
 
 def test_skipping_under_accumulation(name):
     """A window is made of finite gradients: the bad one is left out of it."""
-    arguments = {"gradient_accumulation_steps": 2, "learning_rate": 0.1}
+    arguments = {
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 0.1,
+        "jit_compile": False,
+    }
     optimizer = keras_adamx.get(name, nonfinite="skip", **arguments)
     trained = problem.variables()
     optimizer.apply(problem.gradients(0), trained)
@@ -144,7 +148,11 @@ def test_absent_gradients_in_a_window_count_as_zeros(name):
 
 def test_variables_without_gradient_in_a_window_stay(name):
     optimizer = keras_adamx.get(
-        name, learning_rate=0.1, gradient_accumulation_steps=2, weight_decay=0.25
+        name,
+        learning_rate=0.1,
+        gradient_accumulation_steps=2,
+        weight_decay=0.25,
+        jit_compile=False,
     )
     trained = problem.variables()
     optimizer.apply(problem.gradients(0), trained)
@@ -162,15 +170,21 @@ def test_variables_without_gradient_in_a_window_stay(name):
 
 
 def test_an_incomplete_window_is_saved_and_resumed(name):
-    whole = keras_adamx.get(name, learning_rate=0.1, gradient_accumulation_steps=3)
+    whole = keras_adamx.get(
+        name, learning_rate=0.1, gradient_accumulation_steps=3, jit_compile=False
+    )
     expected = problem.train(whole, 6)
-    first = keras_adamx.get(name, learning_rate=0.1, gradient_accumulation_steps=3)
+    first = keras_adamx.get(
+        name, learning_rate=0.1, gradient_accumulation_steps=3, jit_compile=False
+    )
     trained = problem.variables()
     for step in range(4):
         first.apply(problem.gradients(step), trained)
     store = {}
     first.save_own_variables(store)
-    second = keras_adamx.get(name, learning_rate=0.1, gradient_accumulation_steps=3)
+    second = keras_adamx.get(
+        name, learning_rate=0.1, gradient_accumulation_steps=3, jit_compile=False
+    )
     second.build(trained)
     second.load_own_variables(store)
     for step in range(4, 6):
@@ -179,7 +193,7 @@ def test_an_incomplete_window_is_saved_and_resumed(name):
 
 
 def test_clipping_is_on_the_mean_of_a_window(name):
-    arguments = {"learning_rate": 0.1, "global_clipnorm": 0.5}
+    arguments = {"learning_rate": 0.1, "global_clipnorm": 0.5, "jit_compile": False}
     optimizer = keras_adamx.get(name, gradient_accumulation_steps=2, **arguments)
     trained = problem.train(optimizer, 2)
     once, expected = keras_adamx.get(name, **arguments), problem.variables()

@@ -1,7 +1,5 @@
 """State in fewer than 32 bits: small errors, few bytes, right after a restart."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from keras_adamx.rule import Slot
 from tests import problem
 
 LOW = ("bfloat16", "int8")
+KINDS = ("float32", *LOW)
 # Whole blocks, a block and a half, less than a block; and what stays float32.
 SHAPES = ((16, 512), (16, 384), (3, 20, 100), (4096,), (5000,), (64, 8), (7, 3), ())
 
@@ -53,7 +52,7 @@ def test_codes_keep_relative_precision_over_many_decades(shape, nonnegative):
 
 def test_codes_of_zeros_and_extremes():
     value = np.zeros((2, 512), "float32")
-    value[0, 0], value[0, 1], value[0, 300] = 1.0, 1e-30, 1e-38
+    value[0, 0], value[0, 1], value[0, 300] = 1.0, 1e-30, 1e-37
     back = round_trip(value, nonnegative=True)
     np.testing.assert_array_equal(back[1], 0.0)
     np.testing.assert_array_equal(back == 0.0, value == 0.0)
@@ -98,8 +97,10 @@ def test_initial_values(name):
 def test_steps_follow_those_of_float32(name, state_dtype):
     shapes = ((64, 256), (5, 3))
     start = problem.values(problem.variables(shapes))
-    exact = problem.train(keras_adamx.get(name), steps=10, shapes=shapes)
-    optimizer = keras_adamx.get(name, state_dtype=state_dtype)
+    exact = problem.train(
+        keras_adamx.get(name, jit_compile=False), steps=10, shapes=shapes
+    )
+    optimizer = keras_adamx.get(name, state_dtype=state_dtype, jit_compile=False)
     rounded = problem.train(optimizer, steps=10, shapes=shapes)
     moved = np.linalg.norm(exact[0] - start[0])
     assert np.linalg.norm(rounded[0] - exact[0]) < 0.07 * moved
@@ -107,17 +108,18 @@ def test_steps_follow_those_of_float32(name, state_dtype):
     problem.assert_close(rounded[1:], exact[1:])
 
 
-@pytest.mark.parametrize("state_dtype", LOW)
-def test_every_path_gives_the_same_weights(name, state_dtype):
-    shapes = ((16, 384), (4, 3))
-    train = functools.partial(problem.train, shapes=shapes, steps=3)
+def test_every_path_gives_the_same_weights(name):
+    shapes = ((16, 384), (16, 256), (4, 3))
     results = []
     for jit_compile in (False, "auto"):
         keras.utils.set_random_seed(5)
         optimizer = keras_adamx.get(
-            name, state_dtype=state_dtype, jit_compile=jit_compile
+            name,
+            state_dtype="int8",
+            groups=[keras_adamx.Group("w1", state_dtype="bfloat16")],
+            jit_compile=jit_compile,
         )
-        results.append(train(optimizer))
+        results.append(problem.train(optimizer, steps=3, shapes=shapes))
     # A last bit of difference may become that of a code.
     for a, b in zip(*results):
         assert np.mean(~np.isclose(a, b, rtol=1e-5, atol=1e-6)) < 0.002
@@ -208,12 +210,13 @@ def test_memory_report_names_all_state(name):
 COUNTERS = ("iteration", "learning_rate")
 
 
-@pytest.mark.parametrize("then", ["float32", *LOW])
-@pytest.mark.parametrize("now", ["float32", *LOW])
+@pytest.mark.parametrize(
+    ("then", "now"), [(a, b) for a in KINDS for b in KINDS if a != b]
+)
 def test_loading_converts(then, now, name):
     """State of one dtype goes into an optimizer of another, as near as that can be."""
     shapes = ((16, 512), (4, 3))
-    written = keras_adamx.get(name, state_dtype=then)
+    written = keras_adamx.get(name, state_dtype=then, jit_compile=False)
     problem.train(written, 3, shapes)
     store = {}
     written.save_own_variables(store)
@@ -221,7 +224,7 @@ def test_loading_converts(then, now, name):
     read.build(problem.variables(shapes))
     read.load_own_variables(store)
     assert int(read.iterations) == 3
-    coarse = {"float32": 1e-7, "bfloat16": 4e-3, "int8": 0.02}
+    coarse = {"float32": 0.0, "bfloat16": 4e-3, "int8": 0.02}
     for a, b in zip(written.entries, read.entries):
         for slot in a.slots:
             left, right = (
@@ -234,20 +237,19 @@ def test_loading_converts(then, now, name):
                 for e in (a, b)
             )
             error = np.linalg.norm(left - right)
-            tolerance = 0.0 if then == now else coarse[now]
-            assert error <= tolerance * np.linalg.norm(left)
+            assert error <= coarse[now] * np.linalg.norm(left)
 
 
 @pytest.mark.parametrize("state_dtype", LOW)
 def test_files_hold_every_code_and_bit(name, state_dtype, tmp_path):
     shapes = ((16, 512), (4, 3))
-    whole = keras_adamx.get(name, state_dtype=state_dtype)
+    whole = keras_adamx.get(name, state_dtype=state_dtype, jit_compile=False)
     trained = problem.variables(shapes)
     for step in range(3):
         whole.apply(problem.gradients(step, shapes), trained)
     store = {}
     whole.save_own_variables(store)
-    resumed = keras_adamx.get(name, state_dtype=state_dtype)
+    resumed = keras_adamx.get(name, state_dtype=state_dtype, jit_compile=False)
     again = problem.variables(shapes)
     for variable, value in zip(again, problem.values(trained)):
         variable.assign(value)

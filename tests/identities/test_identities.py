@@ -7,6 +7,7 @@ form.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -29,7 +30,7 @@ RATE = 0.0625
 STEPS = 8
 
 #: The best precision that the backend has.
-PRECISION = "float64" if driving.has_float64() else "float32"
+PRECISION = driving.best_precision()
 #: Rounding of a dozen steps of 1/16 on weights of up to 4.
 TOLERANCE = 1e-11 if PRECISION == "float64" else 3e-6
 
@@ -48,6 +49,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sdprop": ("SDProp", {"rho": 0.8, "momentum": 0.5, "epsilon": 1e-3}),
     "adastand": ("Adastand", {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
     "adafactor": ("Adafactor", {"beta_1": 0.8}),
+    "lion": ("Lion", {"beta_1": 0.8, "beta_2": 0.95}),
 }
 #: The rules that treat each element by itself.
 ELEMENTWISE = sorted(VARIANTS.keys() - {"adafactor"})
@@ -65,6 +67,17 @@ def make(variant: str, **more: Any) -> keras.optimizers.Optimizer:
 def make_class(name: str, **arguments: Any) -> keras.optimizers.Optimizer:
     """Make an optimizer by the name of its class."""
     return driving.build(name, {"learning_rate": RATE, **arguments})
+
+
+def stages(first: float, second: float, third: float) -> dict[str, Any]:
+    """Name the schedule of one value for two steps, one for three, one after."""
+    arguments = {"boundaries": [1, 4], "values": [first, second, third]}
+    return {"class": "PiecewiseConstantDecay", "arguments": arguments}
+
+
+def stages_at(schedule: dict[str, Any]) -> np.ndarray:
+    """List the values of such a schedule at each step."""
+    return np.repeat(schedule["arguments"]["values"], [2, 3, STEPS - 5])
 
 
 def follow_all(
@@ -149,13 +162,26 @@ def test_without_gradient_nothing_moves(variant: str) -> None:
         np.testing.assert_array_equal(now, weights)
 
 
+#: Arguments of each kind of decay beside the step, and what it takes off at each step,
+#: without a gradient, of 1/4 of the weights.
+SHARES: list[tuple[dict[str, Any], float]] = [
+    ({"weight_decay_kind": "decoupled"}, RATE),
+    ({"weight_decay_kind": "independent"}, 1.0),
+    ({"weight_decay_kind": "corrected", "peak_learning_rate": 0.25}, RATE**2 / 0.25),
+    ({"weight_decay_kind": "cautious"}, RATE),
+]
+
+
 @every_variant
-def test_without_gradient_decay_is_geometric(variant: str) -> None:
-    """The learning rate times weight_decay is taken off at each step."""
+@pytest.mark.parametrize(("kind", "share"), SHARES)
+def test_without_gradient_decay_is_geometric(
+    variant: str, kind: dict[str, Any], share: float
+) -> None:
+    """A share of weight_decay is taken off at each step."""
     weights, gradients = draw(4, 3)
-    optimizer = make(variant, weight_decay=0.25)
+    optimizer = make(variant, weight_decay=0.25, **kind)
     path = follow(optimizer, weights, [0 * g for g in gradients])
-    assert_close(path, [weights * (1 - RATE / 4) ** t for t in range(1, STEPS + 1)])
+    assert_close(path, [weights * (1 - share / 4) ** t for t in range(1, STEPS + 1)])
 
 
 @every_variant
@@ -167,12 +193,64 @@ def test_decay_of_zero_is_no_decay(variant: str) -> None:
 
 
 @every_variant
-def test_decay_counts_once_beside_the_step(variant: str) -> None:
+@pytest.mark.parametrize(("kind", "share"), SHARES)
+def test_decay_counts_once_beside_the_step(
+    variant: str, kind: dict[str, Any], share: float
+) -> None:
     """One step with decay is one without, less the share of the old weights."""
     weights, gradients = draw(4, 3)
     plain = follow(make(variant), weights, gradients[:1])
-    decayed = follow(make(variant, weight_decay=0.5), weights, gradients[:1])
-    assert_close(decayed, [plain[0] - RATE * 0.5 * weights])
+    decayed = follow(make(variant, weight_decay=0.5, **kind), weights, gradients[:1])
+    taken = share * 0.5 * weights
+    if kind["weight_decay_kind"] == "cautious":
+        taken = np.where((weights - plain[0]) * weights > 0, taken, 0.0)
+        assert 0 < np.count_nonzero(taken) < taken.size
+    assert_close(decayed, [plain[0] - taken])
+
+
+@every_variant
+def test_penalty_is_a_part_of_the_gradient(variant: str) -> None:
+    """One step with "l2" is one without, on the gradient of the penalised loss."""
+    weights, gradients = draw(4, 3)
+    optimizer = make(variant, weight_decay=0.5, weight_decay_kind="l2")
+    first = follow(optimizer, weights, gradients[:1])
+    assert_close(first, follow(make(variant), weights, [gradients[0] + 0.5 * weights]))
+
+
+@pytest.mark.parametrize("variant", ["sgd", "adam", "adafactor", "lion"])
+def test_cautious_decay_never_works_against_the_step(variant: str) -> None:
+    """None while the weights grow; while they shrink it is that of the other kind."""
+    weights, gradients = draw(4, 3)
+    weights = np.sign(weights) * (1 + np.abs(weights))
+    inward = [np.sign(weights) * np.abs(g) for g in gradients]
+    outward = [-g for g in inward]
+    cautious = {"weight_decay": 0.25, "weight_decay_kind": "cautious"}
+    for path, other in ((inward, {"weight_decay": 0.25}), (outward, {})):
+        expected = follow(make(variant, **other), weights, path)
+        assert np.all(expected[-1] * weights > 0)
+        assert_close(follow(make(variant, **cautious), weights, path), expected)
+
+
+def test_corrected_decay_is_decoupled_at_the_peak() -> None:
+    """Below the peak it falls with the square of the learning rate."""
+    weights, gradients = draw(4, 3)
+    corrected = {"weight_decay": 0.5, "weight_decay_kind": "corrected"}
+    decoupled = follow(make("adam", weight_decay=0.5), weights, gradients)
+    for peak in ({}, {"peak_learning_rate": RATE}):
+        path = follow(make("adam", **corrected, **peak), weights, gradients)
+        assert_close(path, decoupled)
+    path = follow(
+        make("adam", **corrected, peak_learning_rate=4 * RATE), weights, gradients
+    )
+    assert_close(path, follow(make("adam", weight_decay=0.125), weights, gradients))
+    assert differs(path, decoupled)
+
+
+def test_penalty_is_decay_for_plain_descent() -> None:
+    """Where the step is the gradient, the two forms are one, learning rate included."""
+    shared = {"weight_decay": 0.5, "learning_rate": stages(0.25, 0.0625, 0.5)}
+    penalty = make_class("SGD", weight_decay_kind="l2", **shared)
+    assert_same_path(penalty, make_class("SGD", **shared))
 
 
 @every_variant
@@ -928,3 +1006,371 @@ def test_schedule_that_does_not_change_is_a_number(variant: str) -> None:
     """A gamma of 1 is no decay at all."""
     schedule = keras_adamx.schedules.StepDecay(RATE, 2, gamma=1.0)
     assert_same_path(make(variant, learning_rate=schedule), make(variant))
+
+
+# Schedules of other arguments.
+
+#: Of each number that may be a schedule a value that float32 holds and that matters.
+NUMBERS: dict[str, float] = {
+    "momentum": 0.375,
+    "dampening": 0.5,
+    "rho": 0.6875,
+    "beta_1": 0.4375,
+    "beta_2": 0.6875,
+    "epsilon": 0.125,
+    "momentum_decay": 4.0,
+    "beta_2_decay": -0.25,
+    "epsilon_1": 0.125,
+    "epsilon_2": 2.0,
+    "clip_threshold": 0.25,
+    "weight_decay": 0.375,
+    "clipnorm": 0.25,
+    "clipvalue": 0.25,
+    "global_clipnorm": 0.25,
+    "ema_momentum": 0.375,
+}
+#: A rule that is free of scale hardly feels gradients of one and the same norm.
+CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
+#: What shows an average within the path.
+AVERAGING = {"use_ema": True, "ema_overwrite_frequency": 3}
+
+
+def parameters_of(variant: str) -> dict[str, inspect.Parameter]:
+    """What the class of a variant takes."""
+    name, _ = VARIANTS[variant]
+    return dict(inspect.signature(getattr(keras_adamx, name)).parameters)
+
+
+def numbers_of(variant: str) -> list[str]:
+    """Names of the arguments of a variant that may be schedules."""
+    return [argument for argument in parameters_of(variant) if argument in NUMBERS]
+
+
+@every_variant
+def test_every_number_may_be_a_schedule(variant: str) -> None:
+    """Only a start, a scale of the loss and a peak may not, as they cannot change."""
+    parameters = parameters_of(variant)
+    numbers = {k for k, p in parameters.items() if isinstance(p.default, float)}
+    numbers -= {"learning_rate", "initial_accumulator_value"}
+    assert numbers <= NUMBERS.keys()
+    fixed = {"initial_accumulator_value", "loss_scale_factor", "peak_learning_rate"}
+    for argument in sorted(fixed & parameters.keys()):
+        with pytest.raises(TypeError, match=argument):
+            make(variant, **{argument: stages(0.5, 0.25, 1.0)})
+
+
+@pytest.mark.parametrize(
+    ("variant", "argument"), [(v, each) for v in VARIANTS for each in numbers_of(v)]
+)
+def test_schedule_of_one_value_is_a_number(variant: str, argument: str) -> None:
+    """Whatever the argument, and it acts."""
+    weights, gradients = draw(4, 3)
+    more = AVERAGING if argument == "ema_momentum" else {}
+    value = NUMBERS[argument]
+    schedule = stages(value, value, value)
+    path = follow(make(variant, **more, **{argument: value}), weights, gradients)
+    scheduled = make(variant, **{**more, argument: schedule})
+    assert_close(follow(scheduled, weights, gradients), path)
+    if argument not in CLIPPING or variant in ("sgd", "adadelta", "adagrad"):
+        assert differs(path, follow(make(variant, **more), weights, gradients))
+
+
+@every_variant
+def test_schedules_of_all_arguments_at_once(variant: str) -> None:
+    """Each goes to its own argument, in the best precision and in float32."""
+    weights, gradients = draw(4, 3)
+    names = [n for n in numbers_of(variant) if n not in ("clipvalue", "clipnorm")]
+    values = {name: NUMBERS[name] for name in names}
+    schedules = {name: stages(v, v, v) for name, v in values.items()}
+    for dtype in {PRECISION, "float32"}:
+        one, other = (
+            driving.run(
+                make(variant, **AVERAGING, **arguments),
+                [weights],
+                [[g] for g in gradients],
+                dtype,
+            )
+            for arguments in (values, schedules)
+        )
+        driving.assert_same_path(one, other, dtype)
+
+
+#: Decays that change, and the products of all so far at each step.
+RISING = stages(0.5, 0.75, 0.9375)
+WAVY = stages(0.875, 0.5, 0.75)
+P, Q = np.cumprod(stages_at(RISING)), np.cumprod(stages_at(WAVY))
+
+#: Arguments of a class, and its direction of step t for a constant gradient g.
+CHANGING: dict[str, tuple[str, dict[str, Any], Callable[..., np.ndarray]]] = {
+    "sgd": (
+        "SGD",
+        {"momentum": RISING, "dampening": RISING},
+        lambda g, t: (1 - P[t]) * g,
+    ),
+    "rmsprop": (
+        "RMSprop",
+        {"rho": WAVY, "epsilon": 0.1},
+        lambda g, t: g / (np.sqrt(1 - Q[t]) * np.abs(g) + 0.1),
+    ),
+    "rmsprop_centered": (
+        "RMSprop",
+        {"rho": WAVY, "epsilon": 0.1, "centered": True, "epsilon_placement": "inside"},
+        lambda g, t: g / np.sqrt(Q[t] * (1 - Q[t]) * g**2 + 0.1),
+    ),
+    # What divides the corrected mean is the size of the gradient itself.
+    "adam_mean": (
+        "Adam",
+        {"beta_1": WAVY, "beta_2": 0.0, "epsilon": 0.1},
+        lambda g, _: g / (np.abs(g) + 0.1),
+    ),
+    "adam": (
+        "Adam",
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon": 0.1},
+        lambda g, _: g / (np.abs(g) + 0.1),
+    ),
+    "amsgrad": (
+        "Adam",
+        {"beta_1": RISING, "beta_2": WAVY, "epsilon": 0.1, "amsgrad": True},
+        lambda g, _: g / (np.abs(g) + 0.1),
+    ),
+    "adam_hat": (
+        "Adam",
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon": 0.1, "epsilon_placement": "hat"},
+        lambda g, t: g / (np.abs(g) + 0.1 / np.sqrt(1 - P[t])),
+    ),
+    "adam_inside": (
+        "Adam",
+        {
+            "beta_1": WAVY,
+            "beta_2": RISING,
+            "epsilon": 0.1,
+            "epsilon_placement": "inside",
+        },
+        lambda g, _: g / np.sqrt(g**2 + 0.1),
+    ),
+    "adam_uncorrected": (
+        "Adam",
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon": 0.1, "bias_correction": False},
+        lambda g, t: (1 - Q[t]) * g / (np.sqrt(1 - P[t]) * np.abs(g) + 0.1),
+    ),
+    # Its norm is the size of the gradient and epsilon from the first step on.
+    "adamax": (
+        "Adamax",
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon": 0.1},
+        lambda g, _: g / (np.abs(g) + 0.1),
+    ),
+    "sdprop": (
+        "SDProp",
+        {"rho": WAVY, "epsilon": 0.1},
+        lambda g, t: (
+            np.sqrt(1 - Q[t]) * g / (np.sqrt(Q[t] * (1 - Q[t])) * np.abs(g) + 0.1)
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHANGING)
+def test_constant_gradient_while_decays_change(case: str) -> None:
+    """A mean that is corrected is the gradient, whatever the decays were."""
+    weights, (gradient, *_) = draw(4, 3)
+    name, arguments, direction = CHANGING[case]
+    path = follow(make_class(name, **arguments), weights, [gradient] * STEPS)
+    steps = [RATE * direction(gradient, t) for t in range(STEPS)]
+    assert_close(path, weights - np.cumsum(steps, axis=0), 4 * TOLERANCE)
+
+
+@pytest.mark.parametrize("variant", ["sgd", "adam", "adafactor"])
+@pytest.mark.parametrize("argument", ["weight_decay", "ema_momentum"])
+def test_schedules_count_updates(variant: str, argument: str) -> None:
+    """Not the gradients that are accumulated for one."""
+    weights, gradients = draw(4, 3)
+    more: dict[str, Any] = {argument: stages(0.5, 0.125, 0.25)}
+    if argument == "ema_momentum":
+        more |= AVERAGING
+    path = follow(make(variant, **more), weights, gradients)
+    optimizer = make(variant, gradient_accumulation_steps=2, **more)
+    twice = follow(optimizer, weights, [g for g in gradients for _ in range(2)])
+    assert_close(twice[1::2], path)
+
+
+# Groups.
+
+
+def follow_named(
+    optimizer: keras.optimizers.Optimizer, tensors: dict[str, tuple[np.ndarray, Path]]
+) -> dict[str, Path]:
+    """Weights of tensors after each step, each a variable of that name."""
+    variables = [
+        driving.new_variable(weights, PRECISION, name)
+        for name, (weights, _) in tensors.items()
+    ]
+    steps = list(zip(*(gradients for _, gradients in tensors.values()), strict=True))
+    path = driving.apply_all(optimizer, variables, steps, PRECISION)
+    return dict(zip(tensors, (list(own) for own in zip(*path)), strict=True))
+
+
+def group(pattern: str, **arguments: Any) -> keras_adamx.Group:
+    """Make a group; a schedule is the name of its class and its arguments."""
+    arguments = {name: driving.number(value) for name, value in arguments.items()}
+    return keras_adamx.Group(pattern, **arguments)
+
+
+TENSORS = {"body": draw(4, 3), "head": draw(4, 3, seed=4), "tail": draw(5, seed=5)}
+
+
+def check_group(
+    variant: str, base: dict[str, Any], own: dict[str, Any], instead: dict[str, Any]
+) -> None:
+    """Let a group hold for one of two variables; it must matter there and only there.
+
+    Args:
+        variant: The rule.
+        base: Arguments of the optimizer.
+        own: Arguments of the group.
+        instead: Arguments of the optimizer that the group is like.
+    """
+    grouped = make(variant, groups=[group("^head$", **own)], **base)
+    tensors = {name: TENSORS[name] for name in ("body", "head")}
+    path = follow_named(grouped, tensors)
+    assert_close(path["body"], follow(make(variant, **base), *tensors["body"]))
+    assert_close(path["head"], follow(make(variant, **instead), *tensors["head"]))
+    assert differs(path["head"], follow(make(variant, **base), *tensors["head"]))
+
+
+@every_variant
+def test_group_with_half_the_learning_rate(variant: str) -> None:
+    """It is an optimizer of its own with half the learning rate, decay included."""
+    base = {"weight_decay": 0.25}
+    instead = {**base, "learning_rate": RATE / 2}
+    check_group(variant, base, {"learning_rate": 0.5}, instead)
+
+
+#: Kinds of decay, and the peak of an optimizer of half the learning rate.
+HALVED_KINDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"weight_decay_kind": "l2"}, {}),
+    ({"weight_decay_kind": "independent"}, {}),
+    ({"weight_decay_kind": "cautious"}, {}),
+    (
+        {"weight_decay_kind": "corrected", "peak_learning_rate": 4 * RATE},
+        {"peak_learning_rate": 2 * RATE},
+    ),
+]
+
+
+@pytest.mark.parametrize("variant", ["sgd", "adam", "adafactor"])
+@pytest.mark.parametrize(("kind", "halved"), HALVED_KINDS)
+def test_group_with_half_the_learning_rate_and_decay(
+    variant: str, kind: dict[str, Any], halved: dict[str, Any]
+) -> None:
+    """The factor says how far from its peak a learning rate is, so it has one too."""
+    base = {"weight_decay": 0.5, **kind}
+    instead = {**base, **halved, "learning_rate": RATE / 2}
+    check_group(variant, base, {"learning_rate": 0.5}, instead)
+
+
+#: A variant, arguments of its optimizer and other ones of a group.
+OTHERS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("adam", {}, {"beta_1": 0.5}),
+    ("amsgrad", {}, {"beta_2": 0.5}),
+    ("adamax", {}, {"beta_1": 0.5}),
+    ("nadam", {}, {"beta_1": 0.5}),
+    ("nadam", {}, {"momentum_decay": 4.0}),
+    ("adastand", {}, {"beta_1": 0.5}),
+    ("lion", {}, {"beta_1": 0.25}),
+    ("adafactor", {}, {"beta_1": 0.5}),
+    ("adafactor", {"beta_1": None}, {"beta_1": 0.5}),
+    ("sgd", {"momentum": 0.0, "dampening": 0.0}, {"momentum": 0.9}),
+    ("sgd", {}, {"momentum": 0.0, "dampening": 0.0}),
+    ("sdprop", {"momentum": 0.0}, {"momentum": 0.75}),
+    ("rmsprop", {}, {"rho": 0.5, "centered": True}),
+    ("adagrad", {}, {"initial_accumulator_value": 1.0}),
+    ("adadelta", {}, {"epsilon": 0.1}),
+    ("adam", {}, {"weight_decay": 0.5}),
+    ("adam", {"weight_decay": 0.5}, {"weight_decay": None}),
+    ("adam", {"weight_decay": 0.5}, {"weight_decay_kind": "independent"}),
+    ("adam", {"weight_decay": 0.5}, {"weight_decay_kind": "cautious"}),
+    ("adam", {"weight_decay": 0.5}, {"weight_decay_kind": "l2"}),
+    ("sgd", {}, {"clipnorm": 0.5}),
+    ("sgd", {"clipnorm": 0.5}, {"clipnorm": None, "clipvalue": 0.25}),
+]
+
+
+@pytest.mark.parametrize(("variant", "base", "own"), OTHERS)
+def test_group_with_other_arguments(
+    variant: str, base: dict[str, Any], own: dict[str, Any]
+) -> None:
+    """It is an optimizer of its own with them."""
+    check_group(variant, base, own, {**base, **own})
+
+
+#: The same, where the optimizer, the group or both have schedules.
+SCHEDULED_GROUPS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("adam", {"beta_1": RISING}, {"beta_1": 0.75}),
+    ("adam", {"beta_1": 0.75}, {"beta_1": RISING}),
+    ("adam", {"beta_1": RISING}, {"beta_1": WAVY}),
+    ("adam", {"beta_1": RISING, "beta_2": WAVY}, {"epsilon": 0.1}),
+    ("adam", {"beta_1": RISING, "beta_2": WAVY}, {"weight_decay": 0.5}),
+    ("adam", {"beta_2": RISING}, {"epsilon": stages(0.125, 0.5, 0.25)}),
+    ("adam", {"weight_decay": 0.5}, {"weight_decay": stages(0.125, 0.5, 0.25)}),
+    ("nadam", {"beta_1": WAVY, "beta_2": RISING}, {"beta_1": RISING}),
+    ("sdprop", {"rho": WAVY}, {"rho": RISING}),
+    ("sgd", {"momentum": 0.0, "dampening": 0.0}, {"momentum": RISING}),
+]
+
+
+@pytest.mark.parametrize(("variant", "base", "own"), SCHEDULED_GROUPS)
+def test_group_under_schedules(
+    variant: str, base: dict[str, Any], own: dict[str, Any]
+) -> None:
+    """Its products of decays are its own where its decays are."""
+    check_group(variant, base, own, {**base, **own})
+
+
+@pytest.mark.parametrize("variant", ["adam", "nadam", "sdprop"])
+def test_group_with_half_the_learning_rate_under_schedules(variant: str) -> None:
+    """The group shares the products of the optimizer and moves half as far."""
+    decay = "rho" if variant == "sdprop" else "beta_2"
+    base = {decay: RISING, "weight_decay": stages(0.5, 0.125, 0.25)}
+    instead = {**base, "learning_rate": RATE / 2}
+    check_group(variant, base, {"learning_rate": 0.5}, instead)
+
+
+@pytest.mark.parametrize("variant", ["sgd", "adam", "nadam"])
+def test_factor_of_the_learning_rate_that_is_a_schedule(variant: str) -> None:
+    """It multiplies that of the optimizer step by step."""
+    base = {"learning_rate": stages(0.25, 0.5, 0.125), "weight_decay": 0.25}
+    instead = {**base, "learning_rate": stages(0.125, 1.0, 0.125)}
+    check_group(variant, base, {"learning_rate": stages(0.5, 2.0, 1.0)}, instead)
+
+
+def test_the_first_group_that_matches_holds() -> None:
+    """What a later one says does not matter for the variables of the first."""
+    groups = [
+        group("^head", learning_rate=0.5),
+        group("head|tail", learning_rate=0.25, beta_1=0.5, weight_decay=0.5),
+        group("a", learning_rate=0.0, required=False),
+    ]
+    path = follow_named(make("adam", groups=groups), TENSORS)
+    for name, arguments in {
+        "body": {},
+        "head": {"learning_rate": RATE / 2},
+        "tail": {"learning_rate": RATE / 4, "beta_1": 0.5, "weight_decay": 0.5},
+    }.items():
+        assert_close(path[name], follow(make("adam", **arguments), *TENSORS[name]))
+
+
+def test_each_group_has_its_own_schedules() -> None:
+    """Those of the optimizer, of two groups and of a factor are not mixed up."""
+    base = {"beta_1": WAVY, "beta_2": 0.75, "epsilon": 0.1}
+    groups = [
+        group("head", beta_2=RISING, learning_rate=stages(0.5, 2.0, 1.0)),
+        group("tail", beta_1=stages(0.0, 0.5, 0.75), weight_decay=RISING),
+    ]
+    path = follow_named(make("adam", groups=groups, **base), TENSORS)
+    rates = stages(RATE / 2, RATE * 2, RATE)
+    for name, arguments in {
+        "body": base,
+        "head": {**base, "beta_2": RISING, "learning_rate": rates},
+        "tail": {**base, "beta_1": stages(0.0, 0.5, 0.75), "weight_decay": RISING},
+    }.items():
+        assert_close(path[name], follow(make("adam", **arguments), *TENSORS[name]))

@@ -26,9 +26,26 @@ def has_float64() -> bool:
     return importlib.import_module("jax").config.jax_enable_x64
 
 
-def new_variable(value: np.ndarray, dtype: str) -> keras.Variable:
+def best_precision() -> str:
+    """Name the widest dtype that the backend keeps."""
+    return "float64" if has_float64() else "float32"
+
+
+def new_variable(
+    value: np.ndarray, dtype: str, name: str | None = None
+) -> keras.Variable:
     """Make a variable of exactly this dtype."""
-    return keras.Variable(np.asarray(value, dtype=dtype), dtype=dtype)
+    return keras.Variable(np.asarray(value, dtype=dtype), dtype=dtype, name=name)
+
+
+def number(value: Any) -> Any:
+    """Make a schedule of the name of its class and its arguments."""
+    if not isinstance(value, dict):
+        return value
+    home = keras_adamx.schedules
+    if not hasattr(home, value["class"]):
+        home = keras.optimizers.schedules
+    return getattr(home, value["class"])(**value["arguments"])
 
 
 def build(optimizer: str, arguments: dict[str, Any]) -> keras.optimizers.Optimizer:
@@ -37,13 +54,7 @@ def build(optimizer: str, arguments: dict[str, Any]) -> keras.optimizers.Optimiz
     It runs uncompiled if not told otherwise, since compiling a program takes longer
     than its dozen steps; but the branch of accumulation is slow on JAX if uncompiled.
     """
-    arguments = dict(arguments)
-    rate = arguments.get("learning_rate")
-    if isinstance(rate, dict):
-        home = keras_adamx.schedules
-        if not hasattr(home, rate["class"]):
-            home = keras.optimizers.schedules
-        arguments["learning_rate"] = getattr(home, rate["class"])(**rate["arguments"])
+    arguments = {name: number(value) for name, value in arguments.items()}
     branches = "gradient_accumulation_steps" in arguments
     compiled = branches and keras.backend.backend() == "jax"
     arguments.setdefault("jit_compile", compiled)

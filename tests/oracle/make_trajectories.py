@@ -14,7 +14,11 @@ A file holds the starting weights, the gradients of each step and the weights af
 each step; which implementation made them (``package``, ``version`` and
 ``reference``, the call that was made); and the class and the arguments of this
 package that must follow the same path (``optimizer``, ``arguments``). Learning rates
-are powers of two, because Keras keeps the learning rate in float32.
+are powers of two, because Keras keeps the learning rate in float32; the values of other
+schedules have few digits in base two, for the same reason.
+
+A list among the arguments of a reference stands for a value at each step: torch reads
+its groups of parameters anew each time, and optax takes functions of the step.
 """
 
 from __future__ import annotations
@@ -76,11 +80,15 @@ def follow_torch(
 ) -> Iterable[Arrays]:
     """Follow an optimizer of torch, or one that has its interface."""
     parameters = [torch.nn.Parameter(torch.tensor(w)) for w in weights]
-    optimizer = optimizer_class(parameters, foreach=False, **arguments)
+    changing = {k: v for k, v in arguments.items() if isinstance(v, list)}
+    first = {key: values[0] for key, values in changing.items()}
+    optimizer = optimizer_class(parameters, foreach=False, **{**arguments, **first})
     scheduler = None
     if step_lr is not None:
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, **step_lr)
-    for step in gradients:
+    for t, step in enumerate(gradients):
+        for key, values in changing.items():
+            optimizer.param_groups[0][key] = values[t]
         for parameter, gradient in zip(parameters, step, strict=True):
             parameter.grad = torch.tensor(gradient)
         optimizer.step()
@@ -89,13 +97,33 @@ def follow_torch(
         yield [parameter.detach().numpy().copy() for parameter in parameters]
 
 
+#: Transformations that take functions of the step; others need inject_hyperparams.
+TAKE_FUNCTIONS = ("scale_by_learning_rate", "scale_by_schedule", "add_decayed_weights")
+
+
+def is_injected(name: str, arguments: dict[str, Any]) -> bool:
+    """Tell whether a transformation gets its arguments anew at each step."""
+    changing = any(isinstance(value, list) for value in arguments.values())
+    return changing and name not in TAKE_FUNCTIONS
+
+
 def build_optax(name: str, arguments: dict[str, Any]) -> optax.GradientTransformation:
     """Build one transformation; a list stands for a function of the step."""
+    factory = getattr(optax, name)
+    if is_injected(name, arguments):
+        factory = optax.inject_hyperparams(factory)
     arguments = {
         key: jax.numpy.asarray(value).__getitem__ if isinstance(value, list) else value
         for key, value in arguments.items()
     }
-    return getattr(optax, name)(**arguments)
+    return factory(**arguments)
+
+
+def call_optax(name: str, arguments: dict[str, Any]) -> str:
+    """Write one transformation out."""
+    injected = is_injected(name, arguments)
+    full = f"optax.inject_hyperparams(optax.{name})" if injected else f"optax.{name}"
+    return call(full, arguments)
 
 
 def follow_optax(
@@ -141,6 +169,18 @@ RATE = 0.0625
 HALVED = {"class": "StepDecay", "arguments": {"initial_learning_rate": 0.125}}
 HALVED["arguments"] |= {"step_size": 3, "gamma": 0.5}
 STEP_LR = {"step_size": 3, "gamma": 0.5}
+
+
+def stages(*values: float) -> dict[str, Any]:
+    """Name the schedule of one value for three steps, one for three, one after."""
+    arguments = {"boundaries": [2, 5], "values": list(values)}
+    return {"class": "PiecewiseConstantDecay", "arguments": arguments}
+
+
+def each(first: Any, second: Any, third: Any) -> list[Any]:
+    """Write out the values that such a schedule has at each step."""
+    return [first] * 3 + [second] * 3 + [third] * (STEPS - 6)
+
 
 #: name: class of torch, its arguments, arguments of its StepLR, our class and ours.
 TORCH: dict[str, tuple[str, dict[str, Any], Any, str, dict[str, Any]]] = {
@@ -316,10 +356,136 @@ TORCH: dict[str, tuple[str, dict[str, Any], Any, str, dict[str, Any]]] = {
             "bias_correction": False,
         },
     ),
+    # Where torch does not say "decoupled", its decay is that of the penalty.
+    "sgd_l2": (
+        "SGD",
+        {"lr": 0.125, "momentum": 0.7, "nesterov": True, "weight_decay": 0.25},
+        STEP_LR,
+        "SGD",
+        {
+            "learning_rate": HALVED,
+            "momentum": 0.7,
+            "nesterov": True,
+            "weight_decay": 0.25,
+            "weight_decay_kind": "l2",
+        },
+    ),
+    "rmsprop_l2": (
+        "RMSprop",
+        {"lr": RATE, "alpha": 0.9, "eps": 1e-3, "momentum": 0.7, "weight_decay": 0.25},
+        None,
+        "RMSprop",
+        {
+            "learning_rate": RATE,
+            "rho": 0.9,
+            "epsilon": 1e-3,
+            "momentum": 0.7,
+            "weight_decay": 0.25,
+            "weight_decay_kind": "l2",
+        },
+    ),
+    "adam_l2": (
+        "Adam",
+        {"lr": 0.125, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.25},
+        STEP_LR,
+        "Adam",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.8,
+            "beta_2": 0.95,
+            "epsilon": 1e-3,
+            "weight_decay": 0.25,
+            "weight_decay_kind": "l2",
+        },
+    ),
+    # Arguments that change. Torch corrects the bias by a power of the present decay,
+    # not by the product of all: only decays that are not corrected are compared, and
+    # NAdam's momentum, whose product torch keeps.
+    "sgd_scheduled": (
+        "SGD",
+        {
+            "lr": RATE,
+            "momentum": each(0.5, 0.875, 0.75),
+            "weight_decay": each(0.5, 0.125, 0.25),
+        },
+        None,
+        "SGD",
+        {
+            "learning_rate": RATE,
+            "momentum": stages(0.5, 0.875, 0.75),
+            "weight_decay": stages(0.5, 0.125, 0.25),
+            "weight_decay_kind": "l2",
+        },
+    ),
+    "rmsprop_scheduled": (
+        "RMSprop",
+        {
+            "lr": RATE,
+            "alpha": each(0.875, 0.5, 0.75),
+            "eps": each(0.125, 0.5, 0.25),
+            "momentum": each(0.5, 0.75, 0.25),
+            "centered": True,
+        },
+        None,
+        "RMSprop",
+        {
+            "learning_rate": RATE,
+            "rho": stages(0.875, 0.5, 0.75),
+            "epsilon": stages(0.125, 0.5, 0.25),
+            "momentum": stages(0.5, 0.75, 0.25),
+            "centered": True,
+        },
+    ),
+    "adadelta_scheduled": (
+        "Adadelta",
+        {"lr": 0.5, "rho": each(0.5, 0.875, 0.75), "eps": each(0.125, 0.25, 0.0625)},
+        None,
+        "Adadelta",
+        {
+            "learning_rate": 0.5,
+            "rho": stages(0.5, 0.875, 0.75),
+            "epsilon": stages(0.125, 0.25, 0.0625),
+        },
+    ),
+    "adamax_scheduled": (
+        "Adamax",
+        {
+            "lr": RATE,
+            "betas": each((0.8, 0.875), (0.8, 0.5), (0.8, 0.75)),
+            "eps": each(0.125, 0.5, 0.25),
+        },
+        None,
+        "Adamax",
+        {
+            "learning_rate": RATE,
+            "beta_1": 0.8,
+            "beta_2": stages(0.875, 0.5, 0.75),
+            "epsilon": stages(0.125, 0.5, 0.25),
+        },
+    ),
+    "nadam_scheduled": (
+        "NAdam",
+        {
+            "lr": RATE,
+            "betas": each((0.5, 0.9), (0.875, 0.9), (0.75, 0.9)),
+            "eps": each(0.125, 0.5, 0.25),
+            "momentum_decay": each(0.5, 1.0, 0.25),
+        },
+        None,
+        "Nadam",
+        {
+            "learning_rate": RATE,
+            "beta_1": stages(0.5, 0.875, 0.75),
+            "beta_2": 0.9,
+            "epsilon": stages(0.125, 0.5, 0.25),
+            "momentum_decay": stages(0.5, 1.0, 0.25),
+        },
+    ),
 }
 
-#: The same for pytorch_optimizer, without a scheduler.
-PYTORCH_OPTIMIZER: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+#: The same for pytorch_optimizer. It decays before the step, which is no difference
+#: where neither the gradient nor the direction looks at the weights in between.
+PYTORCH_OPTIMIZER: dict[str, tuple[str, dict[str, Any], Any, str, dict[str, Any]]] = {
     "adafactor_momentum": (
         "AdaFactor",
         {
@@ -331,6 +497,7 @@ PYTORCH_OPTIMIZER: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = 
             "eps2": 0.5,
             "momentum_dtype": torch.float64,
         },
+        None,
         "Adafactor",
         {
             "learning_rate": RATE,
@@ -350,12 +517,121 @@ PYTORCH_OPTIMIZER: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = 
             "relative_step": False,
             "scale_parameter": False,
         },
+        None,
         "Adafactor",
         {
             "learning_rate": RATE,
             "epsilon_1": 1e-3,
             "relative_step": False,
             "scale_parameter": False,
+        },
+    ),
+    # It measures the weights before it decays them, as we do.
+    "adafactor_independent": (
+        "AdaFactor",
+        {
+            "lr": 0.125,
+            "betas": (0.8, 0.999),
+            "relative_step": False,
+            "eps2": 0.5,
+            "momentum_dtype": torch.float64,
+            "weight_decay": 0.125,
+            "fixed_decay": True,
+        },
+        STEP_LR,
+        "Adafactor",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.8,
+            "relative_step": False,
+            "epsilon_2": 0.5,
+            "weight_decay": 0.125,
+            "weight_decay_kind": "independent",
+        },
+    ),
+    "adamax_independent": (
+        "AdaMax",
+        {
+            "lr": 0.125,
+            "betas": (0.8, 0.9),
+            "eps": 1e-3,
+            "weight_decay": 0.125,
+            "weight_decouple": True,
+            "fixed_decay": True,
+        },
+        STEP_LR,
+        "Adamax",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.8,
+            "beta_2": 0.9,
+            "epsilon": 1e-3,
+            "weight_decay": 0.125,
+            "weight_decay_kind": "independent",
+        },
+    ),
+    "lion_independent": (
+        "Lion",
+        {
+            "lr": 0.125,
+            "betas": (0.8, 0.95),
+            "weight_decay": 0.125,
+            "fixed_decay": True,
+        },
+        STEP_LR,
+        "Lion",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.8,
+            "beta_2": 0.95,
+            "weight_decay": 0.125,
+            "weight_decay_kind": "independent",
+        },
+    ),
+    # AdamC adds epsilon to the root before that is corrected, and a hidden 1e-15 under
+    # it, which is nothing beside a large epsilon. The largest learning rate is the one
+    # that it is made with.
+    "adamc": (
+        "AdamC",
+        {
+            "lr": 0.125,
+            "betas": (0.8, 0.95),
+            "eps": 0.25,
+            "weight_decay": 0.5,
+            "normalized": True,
+        },
+        STEP_LR,
+        "Adam",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.8,
+            "beta_2": 0.95,
+            "epsilon": 0.25,
+            "epsilon_placement": "hat",
+            "weight_decay": 0.5,
+            "weight_decay_kind": "corrected",
+            "peak_learning_rate": 0.125,
+        },
+    ),
+    "adamc_independent": (
+        "AdamC",
+        {
+            "lr": 0.125,
+            "betas": (0.8, 0.95),
+            "eps": 0.25,
+            "weight_decay": 0.125,
+            "fixed_decay": True,
+        },
+        STEP_LR,
+        "Adam",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.8,
+            "beta_2": 0.95,
+            "epsilon": 0.25,
+            "epsilon_placement": "hat",
+            "weight_decay": 0.125,
+            "weight_decay_kind": "independent",
         },
     ),
 }
@@ -367,6 +643,9 @@ TABLE = ("scale_by_learning_rate", {"learning_rate": [0.125] * 3 + [RATE] * 3})
 TABLE[1]["learning_rate"] += [0.03125] * 2
 #: The factor sqrt(1 - rho**t) of SDProp for rho = 0.95.
 CORRECTION = [math.sqrt(1 - 0.95**t) for t in range(1, STEPS + 1)]
+#: The same where rho changes: the square root of 1 less the product of all so far.
+CHANGING = (0.875, 0.5, 0.75)
+CHANGING_CORRECTION = np.sqrt(1 - np.cumprod(each(*CHANGING))).tolist()
 #: What turns Adam into Adam without bias correction where epsilon does not count.
 UNCORRECTION = [(1 - 0.8**t) / math.sqrt(1 - 0.95**t) for t in range(1, STEPS + 1)]
 ADAM = ("scale_by_adam", {"b1": 0.8, "b2": 0.95, "eps": 1e-3})
@@ -560,6 +839,145 @@ OPTAX: dict[str, tuple[list[Transform], int, str, dict[str, Any]]] = {
         "SDProp",
         {"learning_rate": HALVED, "rho": 0.95, "epsilon": 1e-3, "momentum": 0.6},
     ),
+    "lion": (
+        [("scale_by_lion", {"b1": 0.8, "b2": 0.95}), DECAY, TABLE],
+        1,
+        "Lion",
+        {
+            "learning_rate": HALVED,
+            "beta_1": 0.8,
+            "beta_2": 0.95,
+            "weight_decay": 0.25,
+        },
+    ),
+    # The penalty is added to what is left after clipping.
+    "sgd_clipped_l2": (
+        [
+            ("clip_by_global_norm", {"max_norm": 4.0}),
+            DECAY,
+            ("trace", {"decay": 0.8}),
+            TABLE,
+        ],
+        1,
+        "SGD",
+        {
+            "learning_rate": HALVED,
+            "momentum": 0.8,
+            "global_clipnorm": 4.0,
+            "weight_decay": 0.25,
+            "weight_decay_kind": "l2",
+        },
+    ),
+    "adam_clipped_l2": (
+        [("clip", {"max_delta": 0.25}), DECAY, ADAM, TABLE],
+        1,
+        "Adam",
+        {
+            "learning_rate": HALVED,
+            **OUR_ADAM,
+            "clipvalue": 0.25,
+            "weight_decay": 0.25,
+            "weight_decay_kind": "l2",
+        },
+    ),
+    # Behind the learning rate the updates have their sign already.
+    "sgd_independent": (
+        [
+            ("trace", {"decay": 0.8}),
+            TABLE,
+            ("add_decayed_weights", {"weight_decay": -0.125}),
+        ],
+        1,
+        "SGD",
+        {
+            "learning_rate": HALVED,
+            "momentum": 0.8,
+            "weight_decay": 0.125,
+            "weight_decay_kind": "independent",
+        },
+    ),
+    # The quotient of learning rate and largest learning rate, as a table.
+    "sgd_corrected": (
+        [
+            ("trace", {"decay": 0.8}),
+            ("add_decayed_weights", {"weight_decay": each(0.5, 0.25, 0.125)}),
+            TABLE,
+        ],
+        1,
+        "SGD",
+        {
+            "learning_rate": HALVED,
+            "momentum": 0.8,
+            "weight_decay": 0.5,
+            "weight_decay_kind": "corrected",
+            "peak_learning_rate": 0.125,
+        },
+    ),
+    # Arguments that change. Of the decays of Adam optax keeps no product either.
+    "adam_scheduled": (
+        [
+            ("clip_by_global_norm", {"max_norm": each(4.0, 2.0, 3.0)}),
+            ("scale_by_adam", {"b1": 0.8, "b2": 0.95, "eps": each(0.125, 0.5, 0.25)}),
+            ("add_decayed_weights", {"weight_decay": each(0.5, 0.125, 0.25)}),
+            SCALE,
+        ],
+        1,
+        "Adam",
+        {
+            "learning_rate": RATE,
+            "beta_1": 0.8,
+            "beta_2": 0.95,
+            "epsilon": stages(0.125, 0.5, 0.25),
+            "global_clipnorm": stages(4.0, 2.0, 3.0),
+            "weight_decay": stages(0.5, 0.125, 0.25),
+        },
+    ),
+    "adam_clipvalue_scheduled": (
+        [("clip", {"max_delta": each(0.25, 1.0, 0.125)}), ADAM, SCALE],
+        1,
+        "Adam",
+        {"learning_rate": RATE, **OUR_ADAM, "clipvalue": stages(0.25, 1.0, 0.125)},
+    ),
+    "lion_scheduled": (
+        [
+            (
+                "scale_by_lion",
+                {"b1": each(0.5, 0.875, 0.75), "b2": each(0.875, 0.75, 0.9375)},
+            ),
+            SCALE,
+        ],
+        1,
+        "Lion",
+        {
+            "learning_rate": RATE,
+            "beta_1": stages(0.5, 0.875, 0.75),
+            "beta_2": stages(0.875, 0.75, 0.9375),
+        },
+    ),
+    # The deviation is optax's; what corrects it is the table of the products.
+    "sdprop_scheduled": (
+        [
+            (
+                "scale_by_stddev",
+                {
+                    "decay": each(*CHANGING),
+                    "eps": each(0.125, 0.5, 0.25),
+                    "eps_in_sqrt": False,
+                },
+            ),
+            ("scale_by_schedule", {"step_size_fn": CHANGING_CORRECTION}),
+            ("trace", {"decay": each(0.5, 0.75, 0.25)}),
+            SCALE,
+        ],
+        1,
+        "SDProp",
+        {
+            "learning_rate": RATE,
+            "rho": stages(*CHANGING),
+            "epsilon": stages(0.125, 0.5, 0.25),
+            "momentum": stages(0.5, 0.75, 0.25),
+        },
+    ),
 }
 
 
@@ -591,20 +1009,17 @@ def main() -> None:
         }
         store(FOLDER / f"{package}_{case}.json", head, gradients, path)
 
-    for case, (name, arguments, step_lr, *ours) in TORCH.items():
-        reference = call(f"torch.optim.{name}", arguments)
-        if step_lr is not None:
-            reference += ", " + call("StepLR", step_lr)
-        optimizer_class = getattr(torch.optim, name)
-        path = follow_torch(optimizer_class, arguments, step_lr, weights, gradients)
-        keep(case, reference, ours, path)
-    for case, (name, arguments, *ours) in PYTORCH_OPTIMIZER.items():
-        reference = call(f"pytorch_optimizer.{name}", arguments)
-        optimizer_class = getattr(pytorch_optimizer, name)
-        path = follow_torch(optimizer_class, arguments, None, weights, gradients)
-        keep(case, reference, ours, path)
+    like_torch = ((torch.optim, TORCH), (pytorch_optimizer, PYTORCH_OPTIMIZER))
+    for package, cases in like_torch:
+        for case, (name, arguments, step_lr, *ours) in cases.items():
+            reference = call(f"{package.__name__}.{name}", arguments)
+            if step_lr is not None:
+                reference += ", " + call("StepLR", step_lr)
+            optimizer_class = getattr(package, name)
+            path = follow_torch(optimizer_class, arguments, step_lr, weights, gradients)
+            keep(case, reference, ours, path)
     for case, (transforms, accumulation, *ours) in OPTAX.items():
-        reference = ", ".join(call(f"optax.{n}", a) for n, a in transforms)
+        reference = ", ".join(call_optax(n, a) for n, a in transforms)
         reference = f"optax.chain({reference})"
         if accumulation > 1:
             reference = f"optax.MultiSteps({reference}, {accumulation})"

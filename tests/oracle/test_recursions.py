@@ -7,6 +7,7 @@ its placement shows.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -49,6 +50,21 @@ PIECEWISE = {
     "class": "PiecewiseConstantDecay",
     "arguments": {"boundaries": [2, 7], "values": [RATE, 0.25, 0.03125]},
 }
+
+
+def stages(first: float, second: float, third: float) -> dict[str, Any]:
+    """Name the schedule of one value for two steps, one for five, one after."""
+    arguments = {"boundaries": [1, 6], "values": [first, second, third]}
+    return {"class": "PiecewiseConstantDecay", "arguments": arguments}
+
+
+#: Decays, and epsilons that count, with values that float32 holds.
+RISING = stages(0.5, 0.75, 0.9375)
+WAVY = stages(0.875, 0.625, 0.8125)
+EPSILONS = stages(0.125, 0.5, 0.0625)
+#: Sizes of decay and of clipping.
+DECAYS = stages(0.5, 0.125, 0.25)
+LIMITS = stages(1.0, 0.25, 0.5)
 
 SGD: list[dict[str, Any]] = [
     {},
@@ -165,6 +181,12 @@ ADAFACTOR: list[dict[str, Any]] = [
     {"weight_decay": 0.25, "learning_rate": 0.5},
     {"beta_1": 0.9, "weight_decay": 0.25, "relative_step": False, "epsilon_1": 1e-3},
 ]
+LION: list[dict[str, Any]] = [
+    {},
+    {"beta_1": 0.8, "beta_2": 0.95},
+    {"beta_1": 0.95, "beta_2": 0.8, "weight_decay": 0.25, "learning_rate": DECAYED},
+    {"beta_1": 0.9, "beta_2": 0.9, "gradient_accumulation_steps": 3},
+]
 TABLE = {
     "SGD": SGD,
     "RMSprop": RMSPROP,
@@ -177,6 +199,119 @@ TABLE = {
     "SDProp": SDPROP,
     "Adastand": ADASTAND,
     "Adafactor": ADAFACTOR,
+    "Lion": LION,
+}
+
+#: A rule of one moment, one of two, one that looks at the weights and whose direction
+#: includes the learning rate; with momentum each, so that its step and the gradient do
+#: not always go the same way.
+DECAYING: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9},
+    "Adam": {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
+    "Adafactor": {"beta_1": 0.8},
+}
+KINDS: list[dict[str, Any]] = [
+    {"weight_decay_kind": "decoupled"},
+    {"weight_decay_kind": "l2"},
+    {"weight_decay_kind": "independent"},
+    # Above all rates, at the first of them, and below.
+    {"weight_decay_kind": "corrected", "peak_learning_rate": 0.5},
+    {"weight_decay_kind": "corrected", "peak_learning_rate": 0.125},
+    {"weight_decay_kind": "corrected", "peak_learning_rate": RATE},
+    {"weight_decay_kind": "cautious"},
+]
+#: What l2 and decay come after or before.
+SURROUNDED: list[dict[str, Any]] = [
+    {"weight_decay_kind": "l2", "clipnorm": 0.5},
+    {"weight_decay_kind": "l2", "clipvalue": 0.25},
+    {"weight_decay_kind": "l2", "global_clipnorm": 1.0},
+    {"weight_decay_kind": "l2", "gradient_accumulation_steps": 3},
+    {"weight_decay_kind": "l2", "loss_scale_factor": 0.25, "clipnorm": 0.5},
+    {"weight_decay_kind": "cautious", "gradient_accumulation_steps": 3},
+    {"weight_decay_kind": "cautious", "clipnorm": 0.5},
+]
+#: Arguments that change in the course of training.
+SCHEDULED: dict[str, list[dict[str, Any]]] = {
+    "SGD": [
+        {"momentum": RISING},
+        {"momentum": WAVY, "dampening": RISING},
+        {"momentum": RISING, "dampening": 0.25, "nesterov": True},
+        {"momentum": 0.75, "clipnorm": LIMITS, "weight_decay": DECAYS},
+    ],
+    "RMSprop": [
+        {"rho": WAVY},
+        {"rho": RISING, "epsilon": EPSILONS, "epsilon_placement": "inside"},
+        {"rho": WAVY, "epsilon": EPSILONS, "centered": True, "momentum": RISING},
+    ],
+    "Adagrad": [
+        {"epsilon": EPSILONS},
+        {"epsilon": EPSILONS, "epsilon_placement": "inside", "clipvalue": LIMITS},
+    ],
+    "Adadelta": [
+        {"rho": WAVY, "epsilon": 1e-3, "learning_rate": 1.0},
+        {"rho": 0.75, "epsilon": EPSILONS},
+    ],
+    "Adam": [
+        {"beta_1": RISING},
+        {"beta_2": RISING},
+        {"epsilon": EPSILONS},
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon": EPSILONS},
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon": 1e-3, "epsilon_placement": "hat"},
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon_placement": "inside"},
+        {"beta_1": RISING, "beta_2": WAVY, "amsgrad": True, "epsilon": EPSILONS},
+        {"beta_1": RISING, "beta_2": WAVY, "bias_correction": False},
+        # After a decay of zero nothing is left to correct, ever.
+        {"beta_1": stages(0.0, 0.5, 0.75), "beta_2": RISING, "epsilon": 1e-3},
+        {"beta_1": RISING, "beta_2": stages(0.75, 0.0, 0.875), "epsilon": 1e-3},
+        {"beta_1": WAVY, "beta_2": RISING, "learning_rate": DECAYED},
+        {
+            "beta_1": WAVY,
+            "beta_2": stages(0.5, 0.75, 0.875),
+            "weight_decay": DECAYS,
+            "global_clipnorm": LIMITS,
+            "gradient_accumulation_steps": 2,
+        },
+    ],
+    "AdamW": [{"beta_1": RISING, "beta_2": WAVY, "weight_decay": DECAYS}],
+    "Adamax": [
+        {"beta_1": RISING},
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon": EPSILONS},
+    ],
+    "Nadam": [
+        {"beta_1": RISING},
+        {"beta_2": WAVY},
+        {"momentum_decay": stages(0.5, 2.0, 1.0)},
+        {
+            "beta_1": WAVY,
+            "beta_2": RISING,
+            "epsilon": EPSILONS,
+            "momentum_decay": stages(0.5, 2.0, 1.0),
+            "gradient_accumulation_steps": 2,
+        },
+    ],
+    "SDProp": [
+        {"rho": WAVY, "epsilon": 1e-3},
+        {"rho": RISING, "epsilon": EPSILONS, "momentum": WAVY},
+        {"rho": WAVY, "epsilon": 1e-3, "bias_correction": False},
+    ],
+    "Adastand": [
+        {"beta_1": RISING, "epsilon": 1e-3},
+        {"beta_2": WAVY, "epsilon": 1e-3},
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon": EPSILONS, "amsgrad": True},
+    ],
+    "Adafactor": [
+        {"beta_1": WAVY},
+        {"beta_2_decay": stages(-0.5, -1.0, -0.75)},
+        {"epsilon_1": EPSILONS},
+        {"epsilon_2": stages(0.5, 2.0, 1.0)},
+        {"clip_threshold": stages(1.0, 0.25, 0.5)},
+        {"beta_1": RISING, "weight_decay": DECAYS, "learning_rate": DECAYED},
+    ],
+    "Lion": [
+        {"beta_1": WAVY},
+        {"beta_2": WAVY},
+        {"beta_1": RISING, "beta_2": WAVY, "weight_decay": DECAYS},
+    ],
 }
 
 
@@ -191,6 +326,20 @@ def case(name: str, arguments: dict[str, Any]) -> Any:
 
 
 CASES = [case(name, arguments) for name, table in TABLE.items() for arguments in table]
+KIND_CASES = [
+    case(name, {**own, "weight_decay": decay, **kind, "learning_rate": DECAYED})
+    for name, own in DECAYING.items()
+    for decay in (0.25, DECAYS)
+    for kind in KINDS
+]
+KIND_CASES += [
+    case(name, {**own, "weight_decay": 0.25, **more, "learning_rate": DECAYED})
+    for name, own in DECAYING.items()
+    for more in SURROUNDED
+]
+SCHEDULED_CASES = [
+    case(name, arguments) for name, table in SCHEDULED.items() for arguments in table
+]
 
 
 def draw() -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
@@ -217,15 +366,78 @@ def dtype(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def gap(one: list[np.ndarray], other: list[np.ndarray]) -> float:
+    """Find the largest difference between the weights of two paths."""
+    return max(np.max(np.abs(a - b)) for a, b in zip(one, other, strict=True))
+
+
+def assert_follows_the_recursion(
+    rule: str, arguments: dict[str, Any], dtype: str
+) -> None:
+    """Compare step by step."""
+    optimizer = driving.build(rule, arguments)
+    actual = driving.run(optimizer, WEIGHTS, GRADIENTS, dtype)
+    expected = recursions.run(rule, arguments, WEIGHTS, GRADIENTS)
+    driving.assert_same_path(actual, expected, dtype)
+
+
 @pytest.mark.parametrize(("rule", "arguments"), CASES)
 def test_follows_the_recursion(
     rule: str, arguments: dict[str, Any], dtype: str
 ) -> None:
     """Step by step, over scalars, vectors, matrices, kernels and a zero gradient."""
-    optimizer = driving.build(rule, arguments)
-    actual = driving.run(optimizer, WEIGHTS, GRADIENTS, dtype)
-    expected = recursions.run(rule, arguments, WEIGHTS, GRADIENTS)
-    driving.assert_same_path(actual, expected, dtype)
+    assert_follows_the_recursion(rule, arguments, dtype)
+
+
+@pytest.mark.parametrize(("rule", "arguments"), KIND_CASES)
+def test_kinds_of_weight_decay(rule: str, arguments: dict[str, Any]) -> None:
+    """While the learning rate falls, in the best precision that the backend has."""
+    assert_follows_the_recursion(rule, arguments, driving.best_precision())
+
+
+def test_no_two_kinds_of_weight_decay_are_the_same() -> None:
+    """What the cases compare differs by far more than they tolerate."""
+    for rule, own in DECAYING.items():
+        arguments = {"weight_decay": 0.25, "learning_rate": DECAYED, **own}
+        *_, last = zip(
+            *(
+                recursions.run(rule, {**arguments, **kind}, WEIGHTS, GRADIENTS)
+                for kind in KINDS
+            ),
+            strict=True,
+        )
+        for one, other in itertools.combinations(last, 2):
+            assert gap(one, other) > 1e-3
+
+
+def test_the_peak_is_the_learning_rate_unless_given(dtype: str) -> None:
+    """A number is its own peak; a later change of the learning rate leaves it there."""
+    arguments = {"momentum": 0.9, "weight_decay": 0.5, "weight_decay_kind": "corrected"}
+    optimizer = driving.build("SGD", {"learning_rate": 0.125, **arguments})
+    variables = [driving.new_variable(w, dtype) for w in WEIGHTS]
+    path = driving.apply_all(optimizer, variables, GRADIENTS[:5], dtype)
+    optimizer.learning_rate = 0.03125
+    path += driving.apply_all(optimizer, variables, GRADIENTS[5:10], dtype)
+    arguments |= {"learning_rate": DECAYED, "peak_learning_rate": 0.125}
+    expected = recursions.run("SGD", arguments, WEIGHTS, GRADIENTS[:10])
+    driving.assert_same_path(path, expected, dtype)
+
+
+@pytest.mark.parametrize(("rule", "arguments"), SCHEDULED_CASES)
+def test_scheduled_arguments(rule: str, arguments: dict[str, Any], dtype: str) -> None:
+    """Whatever is a number may change from step to step."""
+    assert_follows_the_recursion(rule, arguments, dtype)
+
+
+@pytest.mark.parametrize(("rule", "arguments"), SCHEDULED_CASES)
+def test_schedules_matter(rule: str, arguments: dict[str, Any]) -> None:
+    """No schedule among the cases may be replaced by its first value."""
+    path = recursions.run(rule, arguments, WEIGHTS, GRADIENTS)
+    for name, value in arguments.items():
+        if isinstance(value, dict) and value["class"] == "PiecewiseConstantDecay":
+            first = {**arguments, name: value["arguments"]["values"][0]}
+            other = recursions.run(rule, first, WEIGHTS, GRADIENTS)
+            assert gap(path[-1], other[-1]) > 1e-3, name
 
 
 @pytest.mark.parametrize(
@@ -234,6 +446,15 @@ def test_follows_the_recursion(
         ("Adam", {"gradient_accumulation_steps": 4, "weight_decay": 0.25}),
         ("Nadam", {"gradient_accumulation_steps": 2, "global_clipnorm": 2.0}),
         ("SDProp", {"momentum": 0.8, "learning_rate": DECAYED}),
+        (
+            "Adam",
+            {
+                "beta_1": stages(0.0, 0.5, 0.75),
+                "beta_2": RISING,
+                "weight_decay": DECAYS,
+                "weight_decay_kind": "cautious",
+            },
+        ),
     ],
 )
 def test_compiled(rule: str, arguments: dict[str, Any]) -> None:
@@ -254,12 +475,18 @@ def test_defaults(rule: str) -> None:
     driving.assert_same_path(actual, expected, "float32")
 
 
-@pytest.mark.parametrize("rule", ["SGD", "RMSprop", "Nadam", "Adafactor"])
-def test_variables_of_two_dtypes(rule: str) -> None:
+@pytest.mark.parametrize(
+    ("rule", "own"),
+    [
+        *((rule, TABLE[rule][2]) for rule in ("SGD", "RMSprop", "Nadam", "Adafactor")),
+        ("Adam", {"beta_1": WAVY, "beta_2": RISING, "weight_decay": DECAYS}),
+    ],
+)
+def test_variables_of_two_dtypes(rule: str, own: dict[str, Any]) -> None:
     """Each is updated in its own precision, whichever comes first."""
     if not driving.has_float64():
         pytest.skip("the backend has no float64 here")
-    arguments = {"learning_rate": RATE, "weight_decay": 0.25, **TABLE[rule][2]}
+    arguments = {"learning_rate": RATE, "weight_decay": 0.25, **own}
     expected = recursions.run(rule, arguments, WEIGHTS, GRADIENTS)
     for dtypes in (("float32", "float64"), ("float64", "float32")):
         optimizer = driving.build(rule, arguments)
@@ -280,10 +507,12 @@ def test_variables_of_two_dtypes(rule: str) -> None:
             driving.assert_same_path([values[half:]], [reference], dtypes[1])
 
 
-@pytest.mark.parametrize("rule", ["Adam", "SDProp", "Adafactor"])
-def test_average_of_the_weights(rule: str, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("rule", "momentum"),
+    [("Adam", 0.75), ("SDProp", 0.75), ("Adafactor", 0.75), ("Adam", WAVY)],
+)
+def test_average_of_the_weights(rule: str, momentum: Any, dtype: str) -> None:
     """The average replaces the weights at the end, and not before."""
-    momentum = 0.75
     arguments = {"learning_rate": RATE, "weight_decay": 0.25}
     averaging = {"use_ema": True, "ema_momentum": momentum}
     optimizer = driving.build(rule, {**arguments, **averaging})

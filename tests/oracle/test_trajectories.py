@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarnin
 def test_follows_the_reference(case: str) -> None:
     """In the best precision that the backend has, the references being float64."""
     path = stored.load(case)
-    dtype = "float64" if driving.has_float64() else "float32"
+    dtype = driving.best_precision()
     optimizer = driving.build(path.optimizer, path.arguments)
     actual = driving.run(optimizer, path.weights, path.gradients, dtype)
     driving.assert_same_path(actual, path.trajectory, dtype)

@@ -51,3 +51,24 @@ def test_adastand_against_its_unrolled_sums(beta_1: float, beta_2: float) -> Non
         rate = np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
         expected = rate * first_moment(t) / (np.sqrt(v) + epsilon)
         np.testing.assert_allclose(directions[t - 1], expected, rtol=1e-12)
+
+
+def test_adam_of_changing_decays_against_its_unrolled_sums() -> None:
+    """A corrected moment is a weighted mean: its weights add up to 1."""
+    generator = np.random.default_rng(7)
+    gradients = generator.standard_normal((10, 3))
+    decays_1, decays_2 = generator.uniform(0.3, 0.99, (2, 10))
+    epsilon = 1e-3
+    arguments = {"beta_1": decays_1.__getitem__, "beta_2": decays_2.__getitem__}
+    directions = recursions.adam(gradients, epsilon=epsilon, **arguments)
+
+    def mean(values: np.ndarray, decays: np.ndarray) -> np.ndarray:
+        later = np.append(np.cumprod(decays[:0:-1])[::-1], 1.0)
+        weights = (1 - decays) * later
+        return weights @ values / np.sum(weights)
+
+    for t, direction in enumerate(directions, start=1):
+        first = mean(gradients[:t], decays_1[:t])
+        second = mean(gradients[:t] ** 2, decays_2[:t])
+        expected = first / (np.sqrt(second) + epsilon)
+        np.testing.assert_allclose(direction, expected, rtol=1e-12)
