@@ -1,10 +1,11 @@
-"""Run all benchmarks and write their tables into docs/benchmarks.md.
+"""Run benchmarks, all or some, and write their tables into docs/benchmarks.md.
 
-python -m benchmarks
+python -m benchmarks [NAME ...]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -12,8 +13,29 @@ from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
-from benchmarks import fit_time, measure, memory, step_time
+from benchmarks import (
+    abilities,
+    accumulation,
+    codecs,
+    fit_time,
+    measure,
+    memory,
+    sparse,
+    step_time,
+)
 
+MODULES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        step_time,
+        fit_time,
+        memory,
+        abilities,
+        sparse,
+        accumulation,
+        codecs,
+    )
+}
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
@@ -27,15 +49,18 @@ def replaced(page: str, name: str, text: str) -> str:
 
 
 def main() -> None:
-    """All tables, with the defaults of the scripts."""
+    """Some tables, with the defaults of the scripts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MODULES))
+    names = parser.parse_args().names or list(MODULES)
     packages = ("keras", "tensorflow", "jax", "torch", "numpy")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     machine = f"{os.cpu_count()} CPU cores, no GPU; Python {sys.version.split()[0]}, "
     texts = {"machine": machine + versions + "."}
-    for module in (step_time, fit_time, memory):
+    for name in names:
+        module = MODULES[name]
         with mock.patch.object(sys, "argv", [module.__name__]):
             rows = module.rows(module.parse())
-        name = module.__name__.rpartition(".")[2]
         measure.show(name, rows)
         texts[name] = measure.markdown(rows)
         page = PAGE.read_text()

@@ -52,6 +52,53 @@ def keras_twin(name: str) -> tuple[str, Callable[..., Any]]:
     return twin.__name__, twin
 
 
+def step(
+    optimizer: Any, gradients: list[Any], variables: list[Any], mode: str
+) -> Callable[[], Any]:
+    """A function that makes one step.
+
+    Args:
+        optimizer: Ours or one of Keras.
+        gradients: One a variable.
+        variables: Variables of Keras.
+        mode: "eager"; on TensorFlow also "graph" and "XLA", on JAX "jit".
+    """
+    import keras
+
+    optimizer.build(variables)
+
+    def apply() -> None:
+        optimizer.apply(gradients, variables)
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow" and mode != "eager":
+        import tensorflow as tf
+
+        return tf.function(apply, jit_compile=mode == "XLA")
+    if backend == "jax":
+        import jax
+
+        if mode == "eager":
+            return lambda: (
+                apply(),
+                jax.block_until_ready([v.value for v in variables]),
+            )
+
+        # In the order of Keras' trainer. JAX gives the memory of an argument to the
+        # next result of its shape: in another order, everything would be copied.
+        def update(weights: Any, state: Any, gradients: Any) -> Any:
+            return optimizer.stateless_apply(state, gradients, weights)
+
+        compiled = jax.jit(update, donate_argnums=(0, 1))
+        held = [[v.value for v in variables], [v.value for v in optimizer.variables]]
+
+        def stateless() -> None:
+            held[:] = jax.block_until_ready(compiled(*held, gradients))
+
+        return stateless
+    return apply
+
+
 def compare(ours: tuple[float, float], keras: tuple[float, float]) -> Row:
     """The columns of two timings and their ratio."""
     return {

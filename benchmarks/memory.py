@@ -1,11 +1,12 @@
 """Bytes of optimizer state a parameter: counted, and measured in the process.
 
-    python -m benchmarks.memory --optimizers adam adafactor
+    python -m benchmarks.memory --optimizers adam adafactor --state-dtypes int8
 
 Counted: the sizes of `optimizer.variables` for one square kernel and a bias. Measured:
 how much the resident memory of a process of its own has grown after `build` and one
 step; weights and gradients are there before, and a first optimizer of the same class
-has already paid for what is compiled and loaded on demand.
+has already paid for what is compiled and loaded on demand. Ours once for each dtype in
+which it can store its state.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from typing import Any
 
 from benchmarks import measure
 
+STATE_DTYPES = ("float32", "bfloat16", "int8")
+
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", default="tensorflow")
     parser.add_argument("--optimizers", nargs="*", default=[])
+    parser.add_argument("--state-dtypes", nargs="+", default=list(STATE_DTYPES))
     parser.add_argument("--units", type=int, default=5000, help="side of the kernel")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--library", default="ours", help=argparse.SUPPRESS)
@@ -28,20 +32,23 @@ def parse() -> argparse.Namespace:
 
 
 def rows(arguments: argparse.Namespace) -> list[measure.Row]:
-    """A row an optimizer, from a child for ours and one for Keras'."""
+    """A row an optimizer, from a child for Keras' and one for each dtype of ours."""
     import keras_adamx
 
     found = []
     for name in arguments.optimizers or keras_adamx.list_optimizers():
         row: measure.Row = {"optimizer": name}
-        for library in ("ours", "keras"):
+        for library in ("keras", *arguments.state_dtypes):
+            label = "Keras" if library == "keras" else library
             if library == "keras" and name in ("sdprop", "adastand"):
                 row |= {"Keras, counted": "-", "Keras, measured": "-"}
                 continue
             passed = ["--optimizers", name, "--units", str(arguments.units)]
-            passed += ["--library", library]
+            if library == "keras":
+                passed += ["--library", "keras"]
+            else:
+                passed += ["--state-dtypes", library]
             [result] = measure.run_child("benchmarks.memory", arguments.backend, passed)
-            label = "ours" if library == "ours" else "Keras"
             row |= {f"{label}, {k}": f"{v:.3f}" for k, v in result.items()}
         found.append(row)
     return found
@@ -57,7 +64,7 @@ def child(arguments: argparse.Namespace) -> None:
 
     def make() -> Any:
         if arguments.library == "ours":
-            return keras_adamx.get(name)
+            return keras_adamx.get(name, state_dtype=arguments.state_dtypes[0])
         return measure.keras_twin(name)[1]()
 
     one_step(make(), *tensors(3))

@@ -84,34 +84,7 @@ def step(optimizer: Any, number: int, size: int, mode: str) -> Callable[[], Any]
         keras.ops.convert_to_tensor(arrays[0], "float32") for _ in range(number)
     ]
     variables = [keras.Variable(arrays[1], dtype="float32") for _ in range(number)]
-    optimizer.build(variables)
-
-    def apply() -> None:
-        optimizer.apply(gradients, variables)
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow" and mode != "eager":
-        import tensorflow as tf
-
-        return tf.function(apply, jit_compile=mode == "XLA")
-    if backend == "jax":
-        import jax
-
-        if mode == "eager":
-            return lambda: (
-                apply(),
-                jax.block_until_ready([v.value for v in variables]),
-            )
-        update = jax.jit(optimizer.stateless_apply, donate_argnums=(0, 2))
-        state = [v.value for v in optimizer.variables], [v.value for v in variables]
-        held = list(state)
-
-        def stateless() -> None:
-            held[1], held[0] = update(held[0], gradients, held[1])
-            jax.block_until_ready(held)
-
-        return stateless
-    return apply
+    return measure.step(optimizer, gradients, variables, mode)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import pytest
 
-import keras_adamx
+from keras_adamx.core import backend
+from tests import problem
 
 BACKEND = keras.backend.backend()
 
@@ -17,7 +18,7 @@ BACKEND = keras.backend.backend()
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `name` runs for every registered optimizer."""
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", keras_adamx.list_optimizers())
+        metafunc.parametrize("name", problem.OPTIMIZERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,3 +33,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _seeded() -> None:
     """The same random numbers for a test whatever ran before it."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _compiled_for_some(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run the updates of most optimizers op by op where the test leaves it open.
+
+    Compiling takes nearly all of the time of a test. What surrounds the rules is the
+    same for all, so that it is compiled for a few of them; that the rules themselves
+    give the same results when they are compiled, tests marked `compiled` show for all.
+    """
+    name = getattr(getattr(request.node, "callspec", None), "params", {}).get("name")
+    marked = request.node.get_closest_marker("compiled") is not None
+    if name is None or name in problem.COMPILED or marked:
+        return
+    executor = backend.Executor
+    monkeypatch.setattr(
+        backend,
+        "Executor",
+        lambda jit_compile: executor(False if jit_compile == "auto" else jit_compile),
+    )

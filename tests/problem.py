@@ -9,6 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
+import keras_adamx
+
+# As they are on import: tests define classes of their own.
+OPTIMIZERS = keras_adamx.list_optimizers()
+# One that works element by element and one that works on whole variables.
+COMPILED = ("adafactor", "adamw")
+
 # A scalar, a vector, a matrix, a convolution kernel.
 SHAPES = ((), (5,), (4, 3), (3, 3, 2, 4))
 

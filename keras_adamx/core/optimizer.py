@@ -169,6 +169,7 @@ class Optimizer(Options):
 
     # What the core makes of it.
 
+    @backend.not_converted
     def build(self, variables: Sequence[Any]) -> None:
         """Create the state for the variables of a model.
 
@@ -241,6 +242,7 @@ class Optimizer(Options):
             positions.append(position)
         return positions
 
+    @backend.not_converted
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None
     ) -> None:
@@ -319,6 +321,7 @@ class Optimizer(Options):
         """What the state takes: a table of variables, slots and bytes; `print` it."""
         return MemoryReport(self)
 
+    @backend.not_converted
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable and its slots by the bare rule.
 

@@ -84,6 +84,7 @@ class Options(KerasOptimizer):
 
     def set_arguments(self, values: dict[str, Any]) -> None:
         """Take over checked values; some of them go to Keras."""
+        check_clippings(type(self).__name__, values)
         # Keras knows no schedules but that of the learning rate.
         KerasOptimizer.__init__(
             self,

@@ -272,10 +272,11 @@ class Program:
             old = self._layout.like(values)
             sums = list(old.accumulators)
             for i, gradient in enumerate(gradients):
-                total = sums[i] + gradient
-                if common.finite is not None:
-                    total = ops.where(common.finite, total, sums[i])
-                sums[i] = total
+                if common.finite is None:
+                    sums[i] = backend.added(sums[i], gradient)
+                else:
+                    total = sums[i] + gradient
+                    sums[i] = ops.where(common.finite, total, sums[i])
             values = old._replace(accumulators=sums).flat()
 
         def updated(values: list[Any]) -> list[Any]:

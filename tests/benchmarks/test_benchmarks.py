@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import measure
+from benchmarks import codecs, measure
 
 pytestmark = pytest.mark.examples
 
@@ -43,14 +43,55 @@ def test_fit_time():
         assert model in out
 
 
-def test_memory():
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 8.0), ("int8", 2.1)])
+def test_memory(dtype, size):
     out = run(
         "benchmarks.memory",
         *("--child", "--optimizers", "adam", "--units", "1000"),
+        *("--state-dtypes", dtype),
     )
     [row] = [json.loads(line) for line in out.splitlines() if line[:1] == "{"]
-    assert row["counted"] == 8.0
+    assert size - 0.1 < row["counted"] <= size
     assert row["measured"] > 0.0
+
+
+def test_abilities():
+    out = run(
+        "benchmarks.abilities",
+        *("--backends", "tensorflow", "jax", "--shapes", "3x20x300", "--rounds", "1"),
+    )
+    for words in ("plain, ms", "state int8", "weights bfloat16", "eager", "jit"):
+        assert words in out
+
+
+def test_sparse():
+    out = run("benchmarks.sparse", "--rows", "300", "--batch", "8", "--rounds", "1")
+    for words in ("Adam, lazy, int8", "Adam, dense", "Keras' SGD", "XLA"):
+        assert words in out
+
+
+def test_accumulation():
+    out = run(
+        "benchmarks.accumulation",
+        *("--backends", "jax", "tensorflow", "--shapes", "3x12", "--rounds", "1"),
+    )
+    for words in ("jit", "graph", "XLA"):
+        assert words in out
+
+
+def test_codecs():
+    out = run(
+        "benchmarks.codecs",
+        *("--side", "256", "--steps", "3", "--elements", "8192", "--rounds", "1"),
+    )
+    for words in ("ours", "tree", "linear", "error"):
+        assert words in out
+
+
+def test_tree_map():
+    signed, unsigned = codecs.tree_values(False), codecs.tree_values(True)
+    assert len(set(signed)) == len(set(unsigned)) == 256
+    assert (min(signed), max(signed), min(unsigned)) == (-0.99296875, 1.0, 0.0)
 
 
 def test_markdown():

@@ -16,6 +16,11 @@ from tests import problem
 EPOCHS = 2
 
 
+def jit_compile(optimizer: str) -> str | bool:
+    """Compiled for a few of them, op by op for the others: compiling takes long."""
+    return "auto" if optimizer in problem.COMPILED else False
+
+
 def plain(optimizer: str) -> keras.Sequential:
     """What every optimizer can do with float32 state."""
     return problem.compiled(
@@ -27,7 +32,9 @@ def plain(optimizer: str) -> keras.Sequential:
             gradient_accumulation_steps=2,
             weight_decay=0.01,
             global_clipnorm=1.0,
-        )
+            jit_compile=jit_compile(optimizer),
+        ),
+        run_eagerly=optimizer not in problem.COMPILED,
     )
 
 
@@ -53,17 +60,17 @@ def grouped(optimizer: str) -> keras.Sequential:
                 keras_adamx.Group("bias$", weight_decay=None),
             ],
             nonfinite="skip",
+            jit_compile=jit_compile(optimizer),
         ),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        run_eagerly=optimizer not in problem.COMPILED,
     )
     return model
 
 
 def main(part: str, folder: Path) -> None:
     """Train the part and leave a file, or the weights, for each optimizer."""
-    for name, make in itertools.product(
-        keras_adamx.list_optimizers(), (plain, grouped)
-    ):
+    for name, make in itertools.product(problem.OPTIMIZERS, (plain, grouped)):
         path = folder / f"{name}-{make.__name__}.keras"
         if part == "second":
             model = keras.saving.load_model(path)

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-import keras_adamx
+from tests import problem
 
 
 def test_resumed_runs_equal_uninterrupted_ones(tmp_path):
@@ -17,7 +17,7 @@ def test_resumed_runs_equal_uninterrupted_ones(tmp_path):
             timeout=900,
         )
     different = []
-    for name in keras_adamx.list_optimizers():
+    for name in problem.OPTIMIZERS:
         for how in ("plain", "grouped"):
             whole, resumed = (
                 list(np.load(tmp_path / f"{name}-{how}.{part}.npz").values())

@@ -9,6 +9,7 @@ import keras_adamx
 from tests import problem
 
 
+@pytest.mark.compiled
 def test_every_path_gives_the_same_weights(name):
     """Op by op, compiled, in a graph, under XLA, stateless, by `update_step`."""
     reference = problem.train(keras_adamx.get(name, jit_compile=False))

@@ -1,10 +1,12 @@
 """What the backends do differently, one file a backend behind the same names.
 
 - `Executor`: runs a program of pure functions and assigns what it returns.
+- `added`: a sum of gradients and another one; it may overwrite the sum.
 - `as_bits`, `from_bits`: float32 to int32 of the same bits and back.
 - `assign`: copy variables into others, outside of a step.
 - `map_elementwise`: run an element-wise update over many variables.
 - `new_variable`: a state variable that lives where its model variable lives.
+- `not_converted`: a function that AutoGraph leaves as it is.
 - `outside_graph`: a context in which assignments happen now, not in every step.
 - `read`: the value of a variable as a tensor.
 - `to_dense`: a gradient as a dense tensor, repeated rows summed.
@@ -26,11 +28,13 @@ if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
 _module = import_module(f"keras_adamx.core.backend.{keras.backend.backend()}")
 
 Executor = _module.Executor
+added = _module.added
 as_bits = _module.as_bits
 assign = _module.assign
 from_bits = _module.from_bits
 map_elementwise = _module.map_elementwise
 new_variable = _module.new_variable
+not_converted = _module.not_converted
 outside_graph = _module.outside_graph
 read = _module.read
 to_dense = _module.to_dense

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from keras_adamx.core.values import Scalars
 
 
+def added(total: Any, gradient: Any) -> Any:
+    return total + gradient
+
+
 def as_bits(x: Any) -> Any:
     return jax.lax.bitcast_convert_type(x, jax.numpy.int32)
 
@@ -107,6 +111,10 @@ def assign(pairs: list[tuple[Any, Any]]) -> None:
     for target, source in pairs:
         # A copy: two variables that share one array cannot both be donated.
         target.assign(jax.numpy.array(source.value, copy=True))
+
+
+def not_converted(function: Any) -> Any:
+    return function
 
 
 outside_graph = jax.ensure_compile_time_eval

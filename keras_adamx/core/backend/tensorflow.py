@@ -32,6 +32,10 @@ EAGER_PART = 64
 Step = Callable[[list[Any], list[work.Rows], Any], tuple[Any, Any]]
 
 
+def added(total: Any, gradient: Any) -> Any:
+    return total + gradient
+
+
 def as_bits(x: Any) -> Any:
     return tf.bitcast(x, tf.int32)
 
@@ -64,7 +68,13 @@ def to_rows(gradient: Any) -> work.Rows | None:
 
 
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
-    return tf.cond(condition, lambda: function(values), lambda: list(values))
+    # A loop of one turn or none: XLA runs loops in place, but copies what passes
+    # through a conditional.
+    def body(_: Any, *values: Any) -> tuple[Any, ...]:
+        return (tf.constant(False), *function(list(values)))
+
+    start = (tf.convert_to_tensor(condition), *values)
+    return list(tf.while_loop(lambda turn, *_: turn, body, start)[1:])
 
 
 def map_elementwise(
@@ -278,6 +288,10 @@ def _distributed_step(
     replica.merge_call(assign, args=(new,))
     return common.finite_each, common.finite
 
+
+# Our functions branch on no tensors: converting them would only take seconds of every
+# trace.
+not_converted = tf.autograph.experimental.do_not_convert
 
 # Keras builds an optimizer while it traces the training step.
 outside_graph = tf.init_scope

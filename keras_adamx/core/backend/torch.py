@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 PIECE = 1 << 17
 
 
+def added(total: Any, gradient: Any) -> Any:
+    return total.add_(gradient)
+
+
 def as_bits(x: Any) -> Any:
     return x.view(torch.int32)
 
@@ -119,8 +123,11 @@ class Executor:
         if program.optimizer.nonfinite == "raise":
             program.refuse_nonfinite(common.finite_each)
         new = [*program.update(values, gradients, common), *new]
-        for variable, value in zip((*program.variables, *program.shared), new):
-            variable.value.copy_(value)
+        old = [*values, *shared]
+        variables = [*program.variables, *program.shared]
+        for variable, before, after in zip(variables, old, new):
+            if after is not before:  # Else it has not changed, or in place.
+                variable.value.copy_(after)
         return common.finite
 
 
@@ -128,6 +135,10 @@ class Executor:
 def assign(pairs: list[tuple[Any, Any]]) -> None:
     for target, source in pairs:
         target.value.copy_(source.value)
+
+
+def not_converted(function: Any) -> Any:
+    return function
 
 
 outside_graph = contextlib.nullcontext
