@@ -5,6 +5,11 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Most of the time goes into compiling. `tests/backends` runs what users get.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 
 import keras
 import pytest
@@ -39,7 +44,7 @@ def _seeded() -> None:
 def _compiled_for_some(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run the updates of most optimizers op by op where the test leaves it open.
+    """Run most optimizers op by op where the test leaves it open.
 
     Compiling takes nearly all of the time of a test. What surrounds the rules is the
     same for all, so that it is compiled for a few of them; that the rules themselves
@@ -47,8 +52,10 @@ def _compiled_for_some(
     """
     name = getattr(getattr(request.node, "callspec", None), "params", {}).get("name")
     marked = request.node.get_closest_marker("compiled") is not None
-    if name is None or name in problem.COMPILED or marked:
+    # On JAX, op by op means to compile each operation.
+    if BACKEND == "jax" or name is None or name in problem.COMPILED or marked:
         return
+    monkeypatch.setattr(problem, "op_by_op", True)
     executor = backend.Executor
     monkeypatch.setattr(
         backend,

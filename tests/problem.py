@@ -15,6 +15,8 @@ import keras_adamx
 OPTIMIZERS = keras_adamx.list_optimizers()
 # One that works element by element and one that works on whole variables.
 COMPILED = ("adafactor", "adamw")
+# Whether `compiled` runs the training step op by op; set for each test.
+op_by_op = False
 
 # A scalar, a vector, a matrix, a convolution kernel.
 SHAPES = ((), (5,), (4, 3), (3, 3, 2, 4))
@@ -106,8 +108,10 @@ def dataset() -> tuple[np.ndarray, np.ndarray]:
 
 
 def compiled(optimizer: Any, **arguments: Any) -> keras.Sequential:
-    """The classifier, compiled."""
+    """The classifier, compiled; run eagerly where the test does not say how."""
     model = classifier()
+    if not arguments.keys() & {"jit_compile", "run_eagerly"}:
+        arguments["run_eagerly"] = op_by_op
     model.compile(
         optimizer,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
