@@ -13,14 +13,17 @@ from typing import Any, ClassVar, NamedTuple
 
 from keras import ops
 
-from keras_adamx.core import arithmetic, rounding
+from keras_adamx.core import arithmetic, backend, rounding
 from keras_adamx.core.slots import Slot
 
 STATE_DTYPES = ("float32", "bfloat16", "int8")
 # Slots with fewer elements stay float32: they cost next to nothing.
 SMALLEST = 4096
-# Elements that share a scale.
+# The most elements that share a scale, and the least for which rows are not padded.
 BLOCK = 256
+_LEAST_BLOCK = 128
+# Parts of a block that are compared element by element before the maximum is taken.
+_FOLDS = 4
 # Shorter last axes stay float32: their scales would eat what the codes save.
 SHORTEST_AXIS = 16
 _SMALLEST_SCALE = 2.0**-126
@@ -84,7 +87,10 @@ class Rounded:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Codes of 8 bits, relative to the largest magnitude among 256 along the last axis.
+    """Codes of 8 bits, relative to the largest magnitude in a block of the last axis.
+
+    A block has the most elements, from 128 to 256, that divide the axis evenly; 256
+    where none does, and the last one is shorter.
 
     The code c of a value x in a block of scale s, the largest |x|:
 
@@ -106,7 +112,7 @@ class Blocks:
 
     def parts(self, slot: Slot, shape: tuple[int, ...]) -> list[Part]:
         """What is kept for a slot of a shape."""
-        blocks = (*shape[:-1], -(-shape[-1] // BLOCK))
+        blocks = (*shape[:-1], -(-shape[-1] // block_of(shape[-1])))
         full = 255.0 if self.nonnegative else math.copysign(127.0, slot.initial)
         return [
             Part(slot.name, shape, self._codes, full if slot.initial else 0.0),
@@ -117,14 +123,15 @@ class Blocks:
         """What is kept of a value."""
         blocks = _in_blocks(value)
         magnitude = ops.abs(blocks)
-        scale = ops.max(magnitude, axis=-1, keepdims=True)
+        scale = _largest(magnitude)
         relative = magnitude * (1.0 / arithmetic.maximum(scale, _SMALLEST_SCALE))
         root = ops.sqrt(ops.sqrt(relative))
         if self.nonnegative:
-            code = ops.floor(ops.sqrt(root) * 255.0 + 0.5)
-            code = ops.where(relative > 0.0, arithmetic.maximum(code, 1.0), 0.0)
+            code = _nearest(ops.sqrt(root) * 255.0)
+            one, zero = ops.ones_like(code), ops.zeros_like(code)
+            code = ops.where(code > one, code, ops.where(relative > 0.0, one, zero))
         else:
-            code = ops.floor(root * 127.0 + 0.5)
+            code = _nearest(root * 127.0)
             code = ops.where(blocks < 0.0, -code, code)
         code = _out_of_blocks(code, tuple(value.shape))
         return {
@@ -178,12 +185,47 @@ def _fourth(x: Any) -> Any:
     return ops.square(ops.square(x))
 
 
+def _nearest(x: Any) -> Any:
+    """The nearest int32 of 0 <= x < 256: several times as fast as to floor and cast.
+
+    Beside 2²³ a float has no places left behind the point, and its last bits are the
+    number.
+    """
+    bits = backend.as_bits(x + float(1 << 23))
+    return ops.bitwise_and(bits, ops.convert_to_tensor(255, "int32"))
+
+
+def _largest(x: Any) -> Any:
+    """The largest element along the last axis, which stays.
+
+    Folded first: XLA vectorises this, not a maximum over what it has yet to compute.
+    """
+    width = x.shape[-1]
+    if width > _FOLDS and width % _FOLDS == 0:
+        part = width // _FOLDS
+        parts = [x[..., i : i + part] for i in range(0, width, part)]
+        while len(parts) > 1:
+            parts = [arithmetic.maximum(a, b) for a, b in zip(parts[::2], parts[1::2])]
+        x = parts[0]
+    return ops.max(x, axis=-1, keepdims=True)
+
+
+def block_of(length: int) -> int:
+    """How many elements of an axis share a scale: a divisor of its length, or 256."""
+    if length <= BLOCK:
+        return max(length, 1)
+    divisors = [n for n in range(BLOCK, _LEAST_BLOCK - 1, -1) if length % n == 0]
+    # Those that `_largest` can fold come first.
+    return min(divisors, key=lambda n: n % _FOLDS != 0, default=BLOCK)
+
+
 def _in_blocks(x: Any) -> Any:
-    """(…, n) to (…, blocks, 256), or (…, 1, n) if shorter; padded with zeros."""
+    """(…, n) to (…, blocks, block), padded with zeros where no block divides n."""
     *outer, length = x.shape
-    if length > BLOCK and length % BLOCK:
-        x = ops.pad(x, [(0, 0)] * len(outer) + [(0, -length % BLOCK)])
-    return ops.reshape(x, (*outer, -(-length // BLOCK), min(length, BLOCK)))
+    block = block_of(length)
+    if length % block:
+        x = ops.pad(x, [(0, 0)] * len(outer) + [(0, -length % block)])
+    return ops.reshape(x, (*outer, -(-length // block), block))
 
 
 def _out_of_blocks(blocks: Any, shape: tuple[int, ...]) -> Any:

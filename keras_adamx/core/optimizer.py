@@ -75,10 +75,10 @@ class Optimizer(Options):
             rate; by default the learning rate, if it is a number.
         groups: List of `Group`: other arguments for the variables whose path a pattern
             finds.
-        state_dtype: "float32", "bfloat16" (rounded stochastically) or "int8" (in blocks
-            of 256 that share a scale): how the slots are stored. Slots of variables
-            with less than 4096 elements, and slots of other shapes than the variable,
-            stay float32. Arithmetic is float32 always.
+        state_dtype: "float32", "bfloat16" (rounded stochastically) or "int8" (blocks of
+            up to 256 share a scale): how the slots are stored. Slots of variables with
+            less than 4096 elements, and slots of other shapes than the variable, stay
+            float32. Arithmetic is float32 always.
         sparse: "dense" or "lazy": what happens to the rows that a gradient of
             TensorFlow does not name, as that of an embedding. "dense": the same as to a
             gradient of zero; "lazy": nothing, neither decay nor moments, which is

@@ -37,9 +37,10 @@ def test_codes_keep_relative_precision_over_many_decades(shape, nonnegative):
     value = np.square(value) if nonnegative else value
     value = value.astype("float32")
     back = round_trip(value, nonnegative)
-    pad = [(0, 0)] * (len(shape) - 1) + [(0, -shape[-1] % codecs.BLOCK)]
-    scale = np.abs(np.pad(value, pad)).reshape(*shape[:-1], -1, codecs.BLOCK).max(-1)
-    scale = np.repeat(scale, codecs.BLOCK, -1)[..., : shape[-1]]
+    block = codecs.block_of(shape[-1])
+    pad = [(0, 0)] * (len(shape) - 1) + [(0, -shape[-1] % block)]
+    scale = np.abs(np.pad(value, pad)).reshape(*shape[:-1], -1, block).max(-1)
+    scale = np.repeat(scale, block, -1)[..., : shape[-1]]
     # Half the distance to the next code, where the exponent of the map is p.
     power, codes = (8, 255) if nonnegative else (4, 127)
     relative = np.abs(value) / scale
@@ -266,3 +267,15 @@ def test_unknown_state_dtype():
         ValueError, match=r"`state_dtype` must be one of.*'int8'.*'fp8'"
     ):
         keras_adamx.Adam(state_dtype="fp8")
+
+
+def test_blocks_divide_the_axis_where_they_can():
+    assert [codecs.block_of(n) for n in (1, 17, 256, 768, 5000, 513)] == [
+        1,
+        17,
+        256,
+        256,
+        200,
+        171,
+    ]
+    assert codecs.block_of(50257) == 256  # A prime.
