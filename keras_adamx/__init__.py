@@ -6,7 +6,7 @@ without `custom_objects`.
 
 from importlib.metadata import version as _version
 
-from keras_adamx import schedules
+from keras_adamx import schedules, transforms
 from keras_adamx.core.groups import (
     Group,
     layerwise_decay,
@@ -15,6 +15,8 @@ from keras_adamx.core.groups import (
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.migration import convert
 from keras_adamx.optimizers import (
+    LAMB,
+    LARS,
     SGD,
     Adadelta,
     Adafactor,
@@ -24,8 +26,12 @@ from keras_adamx.optimizers import (
     AdamW,
     Adastand,
     Lion,
+    Muon,
     Nadam,
+    Prodigy,
     RMSprop,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
     SDProp,
 )
 from keras_adamx.registry import get, list_optimizers
@@ -33,6 +39,8 @@ from keras_adamx.registry import get, list_optimizers
 __version__ = _version("keras_adamx")
 
 __all__ = [
+    "LAMB",
+    "LARS",
     "SGD",
     "Adadelta",
     "Adafactor",
@@ -43,14 +51,19 @@ __all__ = [
     "Adastand",
     "Group",
     "Lion",
+    "Muon",
     "Nadam",
     "Optimizer",
+    "Prodigy",
     "RMSprop",
     "SDProp",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "convert",
     "get",
     "layerwise_decay",
     "list_optimizers",
     "no_decay_on_biases_and_norms",
     "schedules",
+    "transforms",
 ]

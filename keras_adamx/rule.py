@@ -9,17 +9,21 @@ from keras_adamx.core.arithmetic import (
     maximum,
     mean,
     minimum,
+    norm,
     rms,
     sign,
+    trust_ratio,
 )
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
+from keras_adamx.core.transforms import Transform
 
 __all__ = [
     "Hyper",
     "Optimizer",
     "Slot",
     "State",
+    "Transform",
     "Weights",
     "bias_correction",
     "choice",
@@ -33,7 +37,9 @@ __all__ = [
     "maximum",
     "mean",
     "minimum",
+    "norm",
     "rate",
     "rms",
     "sign",
+    "trust_ratio",
 ]

@@ -66,9 +66,13 @@ def sign(x: Any) -> Any:
     return ops.where(x == x, ops.sign(x), x)
 
 
-def mean(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Mean over one axis or over all elements; 0 where there are none."""
-    lengths = x.shape if axis is None else (x.shape[axis],)
+Axes = int | tuple[int, ...] | None
+
+
+def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Mean over some axes or over all elements; 0 where there are none."""
+    axes = range(len(x.shape)) if axis is None else axis
+    lengths = [x.shape[i] for i in ((axes,) if isinstance(axes, int) else axes)]
     return ops.sum(x, axis=axis, keepdims=keepdims) / max(math.prod(lengths), 1)
 
 
@@ -80,3 +84,18 @@ def rms(x: Any) -> Any:
 def sum_of_squares(tensors: list[Any]) -> Any:
     """Sum of the squares of all elements of all tensors."""
     return sum(ops.sum(ops.square(x)) for x in tensors)
+
+
+def norm(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Root of the sum of the squares over some axes or over all elements."""
+    return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims))
+
+
+def trust_ratio(weights: Any, update: Any, lower: Any = 0.0, upper: Any = None) -> Any:
+    """Norm of the weights, bounded, over that of an update; 1 if one of them is 0."""
+    size, length = norm(weights), norm(update)
+    bounded = maximum(size, lower)
+    if upper is not None:
+        bounded = minimum(bounded, upper)
+    usable = ops.logical_and(size > 0.0, length > 0.0)
+    return ops.where(usable, bounded / ops.where(usable, length, 1.0), 1.0)

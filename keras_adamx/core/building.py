@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,12 @@ from keras import ops
 
 from keras_adamx.core import backend, codecs, groups, rounding
 from keras_adamx.core.bridge import path_of
-from keras_adamx.core.program import product_of
-from keras_adamx.core.settings import Settings
+from keras_adamx.core.settings import Settings, product_of
 from keras_adamx.core.slots import RESERVED, Slot, Weights
 from keras_adamx.core.values import Entry
 
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
-
-# Names of the variables that are decayed under the filter "matrices" in spite of their
-# shape: attention has biases of several axes.
-_BIAS = "bias"
 
 
 def extend(optimizer: Optimizer, variables: list[Any]) -> None:
@@ -45,8 +41,9 @@ def extend(optimizer: Optimizer, variables: list[Any]) -> None:
         for settings in optimizer.settings:
             if settings.base is settings:
                 _share(optimizer, settings)
+    abouts = dict(zip(map(optimizer.key, variables), _abouts(variables)))
     entries = [
-        _entry(optimizer, position, variable, group)
+        _entry(optimizer, position, variable, group, abouts[optimizer.key(variable)])
         for position, (variable, group) in enumerate(zip(new, assigned), len(known))
     ]
     optimizer.keep(entries=(*optimizer.entries, *entries))
@@ -82,13 +79,15 @@ def restore(
     new = entry._replace(
         decayed=decayed,
         group=group,
-        settings=optimizer.settings[group],
+        settings=optimizer.settings[group].of(entry.about),
         stream=stream,
     )
     if new.resolved == entry.resolved:
         return
     rule = new.settings.rule
-    slots = tuple(rule.slots(Weights(entry.path, entry.shape)))
+    transforms = _transforms(new.settings, entry.about)
+    slots = _slots(new.settings, entry.about, transforms)
+    new = new._replace(transforms=transforms)
     kept = rule.state_dtype == entry.settings.rule.state_dtype
     frozen = new.settings.frozen or entry.settings.frozen
     if group != entry.group and (slots != entry.slots or not kept or frozen):
@@ -106,6 +105,15 @@ def restore(
     entries = list(optimizer.entries)
     entries[entry.position] = new
     optimizer.keep(entries=tuple(entries))
+
+
+def _abouts(variables: list[Any]) -> list[Weights]:
+    """What a rule may know of each variable of a model."""
+    abouts = [weights_of(variable) for variable in variables]
+    matrices = [i for i, each in enumerate(abouts) if each.matrix_shape is not None]
+    if len(matrices) > 1:
+        abouts[matrices[-1]] = abouts[matrices[-1]]._replace(is_head=True)
+    return abouts
 
 
 def _share(optimizer: Optimizer, settings: Settings) -> None:
@@ -128,13 +136,16 @@ def _share(optimizer: Optimizer, settings: Settings) -> None:
     settings.shared = variables
 
 
-def _entry(optimizer: Optimizer, position: int, variable: Any, group: int) -> Entry:
+def _entry(
+    optimizer: Optimizer, position: int, variable: Any, group: int, about: Weights
+) -> Entry:
     path, dtype, shape = path_of(variable), dtype_of(variable), tuple(variable.shape)
     compute_dtype = rounding.compute_dtype(dtype)
-    settings = optimizer.settings[group]
+    settings = optimizer.settings[group].of(about)
     # What has no state: frozen variables, and those whose gradient is their new value.
     bare = settings.frozen or optimizer.overwritten_by_gradient(variable)
-    slots = () if bare else tuple(settings.rule.slots(Weights(path, shape)))
+    transforms = () if bare else _transforms(settings, about)
+    slots = () if bare else _slots(settings, about, transforms)
     _check_slots(settings.rule, slots, shape)
 
     def state(part: codecs.Part) -> Any:
@@ -164,11 +175,13 @@ def _entry(optimizer: Optimizer, position: int, variable: Any, group: int) -> En
         variable=variable,
         path=path,
         shape=shape,
+        about=about,
         dtype=dtype,
         compute_dtype=compute_dtype,
         group=group,
         settings=settings,
         slots=slots,
+        transforms=transforms,
         codecs=chosen,
         stored=stored,
         average=whole("average") if optimizer.use_ema and not bare else None,
@@ -176,8 +189,27 @@ def _entry(optimizer: Optimizer, position: int, variable: Any, group: int) -> En
         if optimizer.gradient_accumulation_steps and not bare
         else None,
         stream=position,
-        decayed=not optimizer.is_excluded(variable)
-        and _passes_filter(settings, variable),
+        decayed=not optimizer.is_excluded(variable) and _passes_filter(settings, about),
+    )
+
+
+def _transforms(settings: Settings, weights: Weights) -> tuple[str, ...]:
+    """Names of the transforms that are for a variable."""
+    return tuple(n for n, t in settings.transforms.items() if t.takes(weights))
+
+
+def _slots(
+    settings: Settings, weights: Weights, transforms: Iterable[str]
+) -> tuple[Slot, ...]:
+    """The slots of the rule, then those of the transforms as `transform.slot`."""
+    own = list(settings.rule.slots(weights))
+    for name in transforms:
+        for slot in settings.transforms[name].slots(weights):
+            own.append(slot._replace(name=f"{name}.{slot.name}"))
+    # Not a number until the first step: the weights may be loaded before.
+    return tuple(
+        slot._replace(initial=math.nan) if slot.begins_as_weights else slot
+        for slot in own
     )
 
 
@@ -195,11 +227,10 @@ def _check_slots(rule: Any, slots: Iterable[Slot], shape: tuple[int, ...]) -> No
         )
 
 
-def _passes_filter(settings: Settings, variable: Any) -> bool:
+def _passes_filter(settings: Settings, about: Weights) -> bool:
     if settings.rule.weight_decay_filter is None:
         return True
-    name = path_of(variable).rpartition("/")[2]
-    return len(variable.shape) >= 2 and not name.endswith(_BIAS)
+    return len(about.shape) >= 2 and not about.is_bias
 
 
 def _layout(variable: Any, part: codecs.Part, shape: tuple[int, ...]) -> Any:

@@ -174,7 +174,8 @@ def choose(
     small = math.prod(shape) < SMALLEST
     if compute_dtype != "float32" or slot.shape is not None or small:
         return Exact(compute_dtype)
-    if not slot.low_precision or state_dtype == "float32":
+    exact = slot.begins_as_weights or not slot.low_precision
+    if exact or state_dtype == "float32":
         return Exact(compute_dtype)
     if state_dtype == "int8" and shape[-1] < SHORTEST_AXIS:
         return Exact(compute_dtype)

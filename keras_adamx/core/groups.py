@@ -18,6 +18,7 @@ COMMON = (
     "clipvalue",
     "state_dtype",
     "sparse",
+    "transforms",
 )
 _MULTIPLIER = hyperparameter(1.0, at_least=0.0)
 _MULTIPLIER.name = "learning_rate"
@@ -40,7 +41,7 @@ class Group:
         required: Whether it is an error if the pattern is found nowhere.
         arguments: Values of other arguments: any of the optimizer's own, such as
             `beta_1`, and `weight_decay`, `weight_decay_kind`, `clipnorm`, `clipvalue`,
-            `state_dtype`, `sparse`.
+            `state_dtype`, `sparse`, `transforms`.
 
     Raises:
         TypeError: An argument is unknown to the optimizer or of the wrong type.

@@ -196,7 +196,11 @@ def _matched(
         found = next((s for s in rest if _same(s, slot, related)), None)
         if found is not None:
             matched[slot.name] = rest.pop(found)
-    missing = [slot for slot in entry.slots if slot.name not in matched]
+    missing = [
+        slot
+        for slot in entry.slots
+        if slot.name not in matched and not slot.begins_as_weights
+    ]
     if missing or rest:
         raise ValueError(
             f"{type(target).__name__}.import_state: {giver} keeps other state for "

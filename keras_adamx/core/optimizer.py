@@ -14,7 +14,7 @@ from keras_adamx.core.bridge import path_of
 from keras_adamx.core.options import Options, leave_to_keras
 from keras_adamx.core.program import Program
 from keras_adamx.core.report import MemoryReport
-from keras_adamx.core.settings import Settings, resolve
+from keras_adamx.core.settings import Settings, resolve, rule_of
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 from keras_adamx.core.values import Entry
 
@@ -75,6 +75,8 @@ class Optimizer(Options):
             rate; by default the learning rate, if it is a number.
         groups: List of `Group`: other arguments for the variables whose path a pattern
             finds.
+        transforms: List of `Transform`, in the order in which they apply: what changes
+            gradients, directions or weights around the rule.
         state_dtype: "float32", "bfloat16" (rounded stochastically) or "int8" (blocks of
             up to 256 share a scale): how the slots are stored. Slots of variables with
             less than 4096 elements, and slots of other shapes than the variable, stay
@@ -102,6 +104,12 @@ class Optimizer(Options):
     elementwise: ClassVar[bool] = False
     # Whether the direction already contains the learning rate.
     direction_includes_learning_rate: ClassVar[bool] = False
+    # Whether the direction already contains the weight decay, by `hyper.weight_decay`,
+    # which is 0 for variables that do not decay.
+    decays_itself: ClassVar[bool] = False
+    # Whether the direction is the whole movement, learning rate of the group
+    # (`learning_rate_multiplier`) and weight decay included.
+    moves_itself: ClassVar[bool] = False
     # State that all variables share, advanced once a step by `begin_step`.
     shared_slots: ClassVar[tuple[Slot, ...]] = ()
 
@@ -154,6 +162,50 @@ class Optimizer(Options):
 
     def begin_step(self, shared: State, hyper: Hyper) -> None:
         """Advance the shared state, once a step, before any variable."""
+
+    def statistics(
+        self, gradient: Any, weights: Any, state: State, hyper: Hyper
+    ) -> dict[str, Any]:
+        """Numbers that are summed over all variables before any of them moves.
+
+        `begin_step` finds the sums in `hyper.sums`. `hyper.shared` is the shared state
+        before the step here.
+        """
+        return {}
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether the rule has `statistics`."""
+        return type(self).statistics is not Optimizer.statistics
+
+    def takes(self, weights: Weights) -> bool:
+        """Whether the rule is for a variable; `otherwise` has the others."""
+        return True
+
+    def otherwise(self) -> tuple[Any, float] | None:
+        """The rule for other variables, by `inner`, and a factor of its rate."""
+        return None
+
+    def inner(self, cls: type[Optimizer], **arguments: Any) -> Any:
+        """A rule of another class with what all classes have in common from this one.
+
+        Args:
+            cls: The class of the rule.
+            arguments: Other values for arguments of the class.
+        """
+        common = {n: getattr(self, n) for n in Options.arguments if n in vars(self)}
+        values = cls.bind({**common, **arguments})
+        return rule_of(cls, {n: values[n] for n in values.keys() - {"learning_rate"}})
+
+    def jointly(
+        self, directions: list[Any], abouts: list[Weights], hyper: Hyper
+    ) -> list[Any]:
+        """Directions of variables that are alike, worked on together."""
+        return directions
+
+    def evaluated(self, weights: Any, state: State, hyper: Hyper) -> Any:
+        """The weights to evaluate the model with, from those that are trained."""
+        return weights
 
     def direction(self, gradient: Any, weights: Any, state: State, hyper: Hyper) -> Any:
         """Where the weights go: they move by minus the learning rate times this.
@@ -333,7 +385,11 @@ class Optimizer(Options):
             variable: A variable that the optimizer was built for.
             learning_rate: Scalar.
         """
-        if self.shared_slots or any(s.decays for s in self.settings):
+        if (
+            self.shared_slots
+            or self.has_statistics
+            or any(s.decays for s in self.settings)
+        ):
             raise NotImplementedError(
                 f"{type(self).__name__} keeps state that all variables share and that "
                 "advances once a step: call `apply` with all gradients instead of "

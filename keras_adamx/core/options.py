@@ -21,6 +21,7 @@ from keras_adamx.core.arguments import (
 from keras_adamx.core.bridge import KerasOptimizer
 from keras_adamx.core.groups import Group
 from keras_adamx.core.settings import CLIPPINGS, check_clippings
+from keras_adamx.core.transforms import Transform, named, transform_list
 
 # What the constructor of Keras takes.
 KERAS_ARGUMENTS = (
@@ -55,6 +56,9 @@ class Options(KerasOptimizer):
     """Common arguments; `Optimizer` says what each of them means."""
 
     elementwise: ClassVar[bool] = False
+    direction_includes_learning_rate: ClassVar[bool] = False
+    decays_itself: ClassVar[bool] = False
+    has_statistics: Any = False
 
     mutable = frozenset({"loss_scale_factor"})
 
@@ -76,6 +80,7 @@ class Options(KerasOptimizer):
         None, above=0.0, optional=True, scheduled=False
     )
     groups: Any = Argument((), _group_list, "a list of `Group`")
+    transforms: Any = Argument((), transform_list, "a list of `Transform`")
     state_dtype: str = choice("float32", codecs.STATE_DTYPES)
     sparse: str = choice("dense", ("dense", "lazy"))
     nonfinite: str = choice("propagate", ("propagate", "skip", "raise"))
@@ -106,6 +111,14 @@ class Options(KerasOptimizer):
             # Part of the configuration from now on: the rate may be changed later.
             self.peak_learning_rate = values["learning_rate"] or None
 
+    def own_transforms(self) -> Iterable[Transform]:
+        """Transforms that make the rule what it is; they come before the user's."""
+        return ()
+
+    def all_transforms(self) -> dict[str, Transform]:
+        """All transforms under the names of their slots."""
+        return named([*self.own_transforms(), *self.transforms])
+
     def validate(self) -> None:
         """Refuse arguments that are right one by one but not together."""
 
@@ -131,6 +144,34 @@ class Options(KerasOptimizer):
             "sparse",
             when=lazy and not self.elementwise,
             reason="cannot be 'lazy': the rule works on whole variables, not on rows",
+        )
+        self.refuse(
+            "sparse",
+            when=lazy and self.has_statistics,
+            reason="cannot be 'lazy': the rule sums over all elements",
+        )
+        whole = [t for t in self.all_transforms().values() if not t.elementwise]
+        self.refuse(
+            "sparse",
+            when=lazy and whole,
+            reason=f"cannot be 'lazy': {whole} work on whole variables, not on rows",
+        )
+        self.refuse(
+            "transforms",
+            when=self.direction_includes_learning_rate
+            and any(t.includes_weight_decay for t in self.transforms),
+            reason="cannot set the size of a direction that contains the learning rate",
+        )
+        sized = any(t.includes_weight_decay for t in self.all_transforms().values())
+        self.refuse(
+            "weight_decay_kind",
+            when=sized and self.weight_decay_kind not in ("decoupled", "l2"),
+            reason="must be 'decoupled' or 'l2' under a TrustRatio",
+        )
+        self.refuse(
+            "weight_decay_kind",
+            when=self.decays_itself and self.weight_decay_kind != "decoupled",
+            reason="must be 'decoupled': the weight decay is part of the rule",
         )
         self.refuse(
             "sparse",

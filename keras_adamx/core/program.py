@@ -3,8 +3,9 @@
 For all variables together (`common`): schedules and shared state -> is every gradient
 finite -> is the update due -> global norm. Then for each variable (`update`):
 
-unscale -> accumulate -> clip -> l2 -> rule -> weight decay -> learning rate ->
-weights and state in the form in which they are stored -> averages
+unscale -> accumulate -> clip -> gradient transforms -> l2 -> rule -> direction
+transforms -> weight decay -> learning rate -> weight transforms -> weights and state in
+the form in which they are stored -> averages
 
 A backend's executor feeds them the current values and assigns the new ones; what the
 gradients of several replicas need comes before, what must see real variables (weight
@@ -17,22 +18,24 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
-import keras
 from keras import ops
 
-from keras_adamx.core import arithmetic, backend, decay, rounding
+from keras_adamx.core import arithmetic, backend
 from keras_adamx.core.jobs import Job, Rows
-from keras_adamx.core.settings import MULTIPLIER, Settings
+from keras_adamx.core.settings import MULTIPLIER, Settings, product_of
 from keras_adamx.core.slots import Hyper, State
+from keras_adamx.core.update import (
+    dtype_of,
+    prepared,
+    updated_together,
+    updated_variable,
+)
 from keras_adamx.core.values import Common, Entry, Scalars, Values
 
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
 
 logger = logging.getLogger("keras_adamx")
-
-# Streams of random numbers a variable: one for the weights, one for each slot.
-_STREAMS = 64
 
 
 class Program:
@@ -150,6 +153,7 @@ class Program:
         accumulators: list[Any],
         gradients: list[Any],
         scalars: Scalars,
+        values: list[Any] | None = None,
     ) -> tuple[list[Any], Common]:
         """New values of `shared`, and what all updates need.
 
@@ -158,6 +162,7 @@ class Program:
             accumulators: Current sums of gradients, in the order of the entries.
             gradients: Dense gradients of `entries`, then the given rows of `rows`.
             scalars: Scalars of the step.
+            values: Current values of `variables`; needed where `has_statistics`.
         """
         optimizer = self.optimizer
         entries = [*self.entries, *self.rows]
@@ -186,25 +191,70 @@ class Program:
             due=due,
             norm=None,
         )
-        common = common._replace(
-            shared=self._advanced(shared, common),
-            norm=self._global_norm(accumulators, gradients),
-        )
+        common = common._replace(norm=self._global_norm(accumulators, gradients))
+        sums = self._sums(shared, gradients, values, common)
+        common = common._replace(shared=self._advanced(shared, sums, common))
         new = [x for values in common.shared for x in values.values()]
         if due is not None:
             new = [ops.where(due, a, b) for a, b in zip(new, shared)]
         return new, common
 
-    def _advanced(self, shared: list[Any], common: Common) -> list[dict[str, Any]]:
+    @property
+    def has_statistics(self) -> bool:
+        """Whether a rule sums something over all variables before any of them moves."""
+        return any(entry.settings.rule.has_statistics for entry in self.entries)
+
+    def _by_owner(self, shared: list[Any]) -> list[dict[str, Any]]:
+        """The shared state by the settings that own it."""
+        rest = iter(shared)
+        return [{name: next(rest) for name in s.shared} for s in self._owners]
+
+    def _sums(
+        self,
+        shared: list[Any],
+        gradients: list[Any],
+        values: list[Any] | None,
+        common: Common,
+    ) -> list[dict[str, Any]]:
+        """The statistics of the rules, summed over the variables of each owner."""
+        sums: list[dict[str, Any]] = [{} for _ in self._owners]
+        if values is None or not self.has_statistics:
+            return sums
+        common = common._replace(shared=self._by_owner(shared))
+        old = self._layout.like(values)
+        if old.accumulators:
+            steps = self.optimizer.gradient_accumulation_steps
+            gradients = [(a + g) / steps for a, g in zip(old.accumulators, gradients)]
+        for i, entry in enumerate(self.entries):
+            hyper = self.hyper(entry.settings, common)
+            gradient = self._clipped(gradients[i], hyper, common.norm)
+            job = Job(gradient, old.weights[i], old.stored[i])
+            ready = prepared(entry, hyper, common.seed, job)
+            found = entry.settings.rule.statistics(
+                ready.gradient, ready.weights, ready.state, ready.hyper
+            )
+            total = sums[self._owners.index(entry.settings.base)]
+            for name, value in found.items():
+                value = ops.cast(value, self.optimizer.scalar_dtype)
+                total[name] = total[name] + value if name in total else value
+        return sums
+
+    def _advanced(
+        self, shared: list[Any], sums: list[dict[str, Any]], common: Common
+    ) -> list[dict[str, Any]]:
         """The shared state after this step."""
-        rest, new = iter(shared), []
-        for settings in self._owners:
-            state = {name: next(rest) for name in settings.shared}
+        new = []
+        for settings, state, total in zip(self._owners, self._by_owner(shared), sums):
             hyper = self._arguments(settings, common)
+            hyper.sums = State(**total)
+            if settings.rule.has_statistics and not total:
+                # No variable of these settings has a gradient now.
+                new.append(state)
+                continue
             rule = settings.rule
             products = {
                 name: state.pop(product_of(name))
-                + ops.log(ops.cast(getattr(hyper, name), _dtype(common.step)))
+                + ops.log(ops.cast(getattr(hyper, name), dtype_of(common.step)))
                 for name in settings.decays
             }
             hyper.log_products = products
@@ -230,20 +280,23 @@ class Program:
     def _arguments(self, settings: Settings, common: Common) -> Hyper:
         """The arguments of one group in this step."""
         values = settings.arguments()
+        inner = {
+            name: {n: getattr(transform, n) for n in transform.arguments}
+            for name, transform in settings.transforms.items()
+        }
         position = 0
         for each in self.optimizer.settings:
             for name in each.scheduled:
-                if each is settings:
+                if each is settings and isinstance(name, tuple):
+                    inner[name[0]][name[1]] = common.scheduled[position]
+                elif each is settings:
                     values[name] = common.scheduled[position]
                 position += 1
         values.setdefault(MULTIPLIER, settings.multiplier)
-        return Hyper(
-            **values,
-            learning_rate=common.learning_rate,
-            step=common.step,
-            log_products={},
-            shared=State(),
-        )
+        values[MULTIPLIER] = settings.factor * values[MULTIPLIER]
+        clock = {"learning_rate": common.learning_rate, "step": common.step}
+        values["transforms"] = {n: Hyper(**own, **clock) for n, own in inner.items()}
+        return Hyper(**values, **clock, log_products={}, shared=State())
 
     def hyper(self, settings: Settings, common: Common) -> Hyper:
         """All that a rule may know about a step, for one group."""
@@ -294,27 +347,27 @@ class Program:
 
     def _updated(self, old: Values, gradients: list[Any], common: Common) -> Values:
         entries = [*self.entries, *self._late]
-        hypers = {e.group: self.hyper(e.settings, common) for e in entries}
+        hypers = {e.settings: self.hyper(e.settings, common) for e in entries}
         gradients = [
-            self._clipped(g, hypers[e.group], common.norm)
+            self._clipped(g, hypers[e.settings], common.norm)
             for g, e in zip(gradients, entries)
         ]
         weights, stored = list(old.weights), list(old.stored)
         for members in _alike(self.entries):
             entry = entries[members[0]]
-            update = functools.partial(
-                updated_variable, entry, hypers[entry.group], common.seed
-            )
+            shared = entry, hypers[entry.settings], common.seed
             jobs = [Job(gradients[i], old.weights[i], old.stored[i]) for i in members]
-            if entry.settings.rule.elementwise:
+            if entry.elementwise:
+                update = functools.partial(updated_variable, *shared)
                 results = backend.map_elementwise(update, jobs)
             else:
-                results = [update(job) for job in jobs]
+                abouts = [self.entries[i].about for i in members]
+                results = updated_together(*shared, jobs, abouts)
             for i, (w, parts) in zip(members, results):
                 weights[i], stored[i] = w, parts
         for i, entry in enumerate(self._late, len(self.entries)):
             weights[i], stored[i] = self._updated_late(
-                entry, hypers[entry.group], common.seed, gradients[i], old, i
+                entry, hypers[entry.settings], common.seed, gradients[i], old, i
             )
         weights, averages = self.averaged(weights, old.averages, common)
         return Values(weights, stored, averages, old.accumulators)
@@ -406,62 +459,6 @@ class Program:
         job = Job(gradient, old.weights[0], old.stored[0])
         weights, stored = updated_variable(entry, hyper, common.seed, job)
         return old._replace(weights=[weights], stored=[stored]).flat()
-
-
-def updated_variable(
-    entry: Entry, hyper: Hyper, seed: Any, job: Job
-) -> tuple[Any, dict[str, Any]]:
-    """New weights and state of one variable, or of a part of it, as they are stored."""
-    dtype, rule = entry.compute_dtype, entry.settings.rule
-    if dtype != _dtype(hyper.step):
-        hyper = hyper.cast(dtype)
-    weights = ops.cast(job.weights, dtype)
-    state = State(
-        **{name: codec.decode(name, job.stored) for name, codec in entry.codecs.items()}
-    )
-    decays = entry.decayed and _is_on(hyper.weight_decay)
-    gradient = job.gradient
-    if decays:
-        gradient = decay.coupled(gradient, weights, hyper)
-    step = rule.direction(gradient, weights, state, hyper)
-    new = state.collect(entry.slots, type(rule).__name__)
-    multiplier = getattr(hyper, MULTIPLIER)
-    if not rule.direction_includes_learning_rate:
-        step = multiplier * hyper.learning_rate * step
-    elif _is_on(multiplier, neutral=1.0):
-        step = multiplier * step
-    if decays:
-        rate = multiplier * hyper.learning_rate
-        step = step + decay.shrinkage(step, weights, rate, hyper)
-
-    def bits(stream: int) -> Any:
-        positions = job.positions
-        if positions is None:
-            positions = rounding.positions(tuple(job.gradient.shape))
-        stream += _STREAMS * entry.stream
-        return rounding.random_bits(positions, seed, hyper.step, stream)
-
-    stored: dict[str, Any] = {}
-    for stream, (name, codec) in enumerate(entry.codecs.items(), 1):
-        stored |= codec.encode(name, new[name], functools.partial(bits, stream))
-    weights = weights - step
-    if entry.dtype in rounding.LOW_PRECISION:
-        weights = rounding.stochastic_round(weights, entry.dtype, bits(0))
-    return weights, stored
-
-
-def product_of(decay: str) -> str:
-    """Name of the shared state that holds the product of a scheduled decay."""
-    return f"log_product_of_{decay}"
-
-
-def _dtype(x: Any) -> str:
-    return keras.backend.standardize_dtype(x.dtype)
-
-
-def _is_on(value: Any, neutral: float = 0.0) -> bool:
-    """Whether a number does anything; one that varies may."""
-    return value is not None and (ops.is_tensor(value) or value != neutral)
 
 
 def _alike(entries: list[Entry]) -> list[list[int]]:

@@ -69,6 +69,16 @@ def random_bits(position: Any, seed: Any, step: Any, stream: int) -> Any:
     return _scramble(_scramble(ops.bitwise_xor(position, key)) + key)
 
 
+def normal(first: Any, second: Any) -> Any:
+    """Normally distributed numbers from two tensors of random bits (Box, Muller)."""
+    mask = ops.convert_to_tensor((1 << 23) - 1, "int32")
+    unit = [
+        (ops.cast(ops.bitwise_and(bits, mask), "float32") + 0.5) / float(1 << 23)
+        for bits in (first, second)
+    ]
+    return ops.sqrt(-2.0 * ops.log(unit[0])) * ops.cos(2.0 * math.pi * unit[1])
+
+
 def to_nearest(shape: tuple[int, ...]) -> Callable[[], Any]:
     """Bits with which `stochastic_round` rounds to the nearest bfloat16."""
     return lambda: ops.full(shape, 1 << 15, "int32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -31,6 +32,9 @@ class Slot(NamedTuple):
         low_precision: Whether `state_dtype` may store it in fewer than 32 bits.
         holds: What the quantity is, in words that are the same wherever it is: state
             can be imported from an optimizer of another class whose slot holds it.
+        begins_as_weights: Whether the quantity begins as the weights that the variable
+            has at its first step, which may have been loaded since `build`. Stored in
+            float32 always.
     """
 
     name: str
@@ -39,6 +43,11 @@ class Slot(NamedTuple):
     nonnegative: bool = False
     low_precision: bool = True
     holds: str = ""
+    begins_as_weights: bool = False
+
+
+# Layers within Keras' attention whose kernels end with two axes of outputs.
+_PROJECTIONS = frozenset({"query", "key", "value"})
 
 
 class Weights(NamedTuple):
@@ -46,6 +55,40 @@ class Weights(NamedTuple):
 
     path: str
     shape: tuple[int, ...]
+    # Whether it is the last matrix of several: that of the output layer.
+    is_head: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last part of the path: "kernel", "bias"."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether it is the table of a layer that looks rows up."""
+        return self.name.endswith("embeddings")
+
+    @property
+    def is_bias(self) -> bool:
+        """Whether it is a bias; those of attention have two axes."""
+        return self.name.endswith("bias")
+
+    @property
+    def matrix_shape(self) -> tuple[int, int] | None:
+        """Inputs and outputs of the linear map that the variable is, or None.
+
+        In Keras the last axis is that of the outputs, but in the kernels of attention,
+        (inputs, heads, size) of queries, keys and values, where the last two are. None
+        for vectors, biases, embeddings, and kernels that work on each channel alone.
+        """
+        if len(self.shape) < 2 or self.is_bias or self.is_embedding:
+            return None
+        if "depthwise" in self.name:
+            return None
+        layer = self.path.split("/")[-2:-1]
+        after = 2 if len(self.shape) == 3 and layer and layer[0] in _PROJECTIONS else 1
+        inputs, outputs = self.shape[:-after], self.shape[-after:]
+        return math.prod(inputs), math.prod(outputs)
 
 
 class State(SimpleNamespace):
@@ -69,15 +112,16 @@ class Hyper(SimpleNamespace):
     Besides the arguments of the class: `learning_rate` and `step` (1 at the first
     update) as scalar tensors, `shared`, the state that all variables share, and
     `log_products`, the logarithm of the product of all values so far of each decay that
-    is scheduled.
+    is scheduled. `begin_step` finds in `sums` what `statistics` returned, summed over
+    the variables.
     """
 
     def cast(self, dtype: str) -> Hyper:
         """The same with every tensor in `dtype`."""
 
         def convert(value: Any) -> Any:
-            if isinstance(value, State):
-                return State(**{k: convert(v) for k, v in vars(value).items()})
+            if isinstance(value, (State, Hyper)):
+                return type(value)(**{k: convert(v) for k, v in vars(value).items()})
             if isinstance(value, dict):
                 return {k: convert(v) for k, v in value.items()}
             return ops.cast(value, dtype) if ops.is_tensor(value) else value

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from keras_adamx.core import rounding
 from keras_adamx.core.codecs import Codec
 from keras_adamx.core.settings import Settings
-from keras_adamx.core.slots import Slot
+from keras_adamx.core.slots import Slot, Weights
 
 
 class Entry(NamedTuple):
@@ -17,6 +17,8 @@ class Entry(NamedTuple):
     variable: Any
     path: str
     shape: tuple[int, ...]
+    # What a rule may know of it.
+    about: Weights
     dtype: str
     # The dtype of the arithmetic.
     compute_dtype: str
@@ -24,6 +26,8 @@ class Entry(NamedTuple):
     group: int
     settings: Settings
     slots: tuple[Slot, ...]
+    # Names of the transforms that are for it.
+    transforms: tuple[str, ...]
     codecs: dict[str, Codec]
     # What the codecs keep, by name.
     stored: dict[str, Any]
@@ -36,8 +40,17 @@ class Entry(NamedTuple):
     @property
     def random(self) -> bool:
         """Whether an update draws random numbers."""
-        return self.dtype in rounding.LOW_PRECISION or any(
-            codec.random for codec in self.codecs.values()
+        return (
+            self.dtype in rounding.LOW_PRECISION
+            or any(codec.random for codec in self.codecs.values())
+            or any(self.settings.transforms[t].random for t in self.transforms)
+        )
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether an element depends on no other one in any part of the update."""
+        return self.settings.rule.elementwise and all(
+            self.settings.transforms[t].elementwise for t in self.transforms
         )
 
     @property
@@ -51,7 +64,16 @@ class Entry(NamedTuple):
         # Their random numbers are other ones.
         unique = self.stream if self.random else None
         codecs = tuple(self.codecs.items())
-        return (self.dtype, self.group, self.decayed, self.slots, codecs, unique)
+        return (
+            self.dtype,
+            self.settings,
+            self.about.matrix_shape,
+            self.decayed,
+            self.slots,
+            self.transforms,
+            codecs,
+            unique,
+        )
 
 
 class Scalars(NamedTuple):

@@ -101,7 +101,7 @@ def _step(
     scalars: Scalars,
 ) -> tuple[list[Any], list[Any], Any, Any]:
     shared, common = program.common(
-        shared, program.accumulators(values), gradients, scalars
+        shared, program.accumulators(values), gradients, scalars, values
     )
     values = program.update(values, gradients, common)
     return values, shared, common.finite_each, common.finite

@@ -132,6 +132,8 @@ class Executor:
             self._say(obstacle)
             return _in_parts(program, 1 << 30, lambda function: function, eager)
         size = EAGER_PART if eager else GRAPH_PART
+        if program.has_statistics:
+            size = len(program.entries) + 1
         compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
         return _in_parts(program, size, compiled, eager)
 
@@ -190,7 +192,7 @@ def _whole(
     scalars: Scalars,
 ) -> tuple[Any, Any]:
     accumulators = program.accumulators(variables)
-    common = _head(program, shared, accumulators, gradients, scalars)
+    common = _head(program, shared, accumulators, gradients, scalars, variables)
     _tail(program, variables, gradients, common)
     return common.finite_each, common.finite
 
@@ -201,9 +203,14 @@ def _head(
     accumulators: list[Any],
     gradients: list[Any],
     scalars: Scalars,
+    variables: list[Any] | None = None,
 ) -> Common:
     new, common = program.common(
-        [read(x) for x in shared], [read(x) for x in accumulators], gradients, scalars
+        [read(x) for x in shared],
+        [read(x) for x in accumulators],
+        gradients,
+        scalars,
+        None if variables is None else [read(x) for x in variables],
     )
     for variable, value in zip(shared, new):
         variable.assign(value)
@@ -272,7 +279,7 @@ def _distributed_step(
     values = [read(variable) for variable in program.variables]
     shared = [read(variable) for variable in program.shared]
     new, common = program.common(
-        shared, program.accumulators(values), gradients, scalars
+        shared, program.accumulators(values), gradients, scalars, values
     )
     new = [*program.update(values, gradients, common), *new]
 

@@ -118,7 +118,7 @@ class Executor:
         values = [read(variable) for variable in program.variables]
         shared = [read(variable) for variable in program.shared]
         new, common = program.common(
-            shared, program.accumulators(values), gradients, scalars
+            shared, program.accumulators(values), gradients, scalars, values
         )
         if program.optimizer.nonfinite == "raise":
             program.refuse_nonfinite(common.finite_each)
