@@ -6,7 +6,7 @@ without `custom_objects`.
 
 from importlib.metadata import version as _version
 
-from keras_adamx import schedules, transforms
+from keras_adamx import callbacks, schedules, transforms
 from keras_adamx.core.groups import (
     Group,
     layerwise_decay,
@@ -59,6 +59,7 @@ __all__ = [
     "SDProp",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
+    "callbacks",
     "convert",
     "get",
     "layerwise_decay",

@@ -18,6 +18,15 @@ COMPILED = ("adafactor", "adamw")
 # Whether `compiled` runs the training step op by op; set for each test.
 op_by_op = False
 
+# Where the weight decay is part of the rule, and has no other kinds.
+DECAY_INSIDE = ("lamb", "lars", "prodigy", "schedulefreeadamw", "schedulefreesgd")
+# Arguments with which every variable is treated alike, whatever others there are, and
+# with which an unbounded problem does not end at infinity at once.
+EXTRA = {
+    "muon": {"exclude_head": False, "adam_lr_ratio": 1.0},
+    "prodigy": {"growth_rate": 1.02},
+}
+
 # A scalar, a vector, a matrix, a convolution kernel.
 SHAPES = ((), (5,), (4, 3), (3, 3, 2, 4))
 

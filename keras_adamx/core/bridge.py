@@ -242,6 +242,11 @@ def _takes_argument(function: Any) -> bool:
     )
 
 
+def has_value(variable: keras.Variable) -> bool:
+    """False on JAX where an error ended `fit`: the values went with the step."""
+    return variable._value is not None
+
+
 def path_of(variable: Any) -> str:
     """Path of a variable: Keras' path, or the name of a bare tf.Variable."""
     return getattr(variable, "path", None) or variable.name.split(":")[0]

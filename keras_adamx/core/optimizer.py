@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_adamx.core import backend, building, migration, saving, stepping
-from keras_adamx.core.bridge import path_of
+from keras_adamx.core import backend, building, evaluation, migration, saving, stepping
+from keras_adamx.core.bridge import has_value, path_of
 from keras_adamx.core.options import Options, leave_to_keras
 from keras_adamx.core.program import Program
 from keras_adamx.core.report import MemoryReport
@@ -99,6 +99,10 @@ class Optimizer(Options):
         ValueError: An argument is out of its range, or rules out another one.
     """
 
+    # Whether averages are in the place of the weights.
+    holds_averages = False
+    # Whether `use_ema` leaves the weights alone at the end of `fit`.
+    keeps_trained_weights = False
     # Whether the direction of an element depends on no other element of the variable. A
     # backend may then cut large variables into pieces and join small ones.
     elementwise: ClassVar[bool] = False
@@ -150,6 +154,9 @@ class Optimizer(Options):
         self.rounding_seed: Any = None
         # Counts steps that were skipped.
         self.skipped: Any = None
+        # Whether averages are in the place of the weights, and what waits meanwhile.
+        self.evaluating: Any = None
+        self.trained: dict[int, Any] = {}
         self._pending: dict[str, Any] | None = None
         self._undecayed_keys: set[Any] = set()
         self._undecayed_names: list[re.Pattern[str]] = []
@@ -241,6 +248,7 @@ class Optimizer(Options):
             if self._pending is not None:
                 saving.load(self, self._pending)
                 self._pending = None
+                self.holds_averages = evaluation.is_evaluating(self)
 
     def exclude_from_weight_decay(
         self,
@@ -331,6 +339,12 @@ class Optimizer(Options):
             )
         if self._pending is not None or any(self.index(v) is None for v in variables):
             self.build(variables)
+        if self.holds_averages:
+            raise RuntimeError(
+                f"{type(self).__name__}: the weights are averages, put in to evaluate "
+                "the model. Train with `keras_adamx.callbacks.EvaluateAveraged`, or "
+                "call `optimizer.put_in_trained_weights()` first."
+            )
         finite = stepping.step(self, stepping.paired(self, grads, variables))
         if finite is None:
             self.gradients_seen.assign_add(1)
@@ -338,6 +352,30 @@ class Optimizer(Options):
             one = ops.cast(finite, self.gradients_seen.dtype)
             self.gradients_seen.assign_add(one)
             self.skipped.assign_add(1 - ops.cast(finite, "int32"))
+
+    @property
+    def has_averages(self) -> bool:
+        """Whether there are averages of the weights to evaluate the model with."""
+        return bool(evaluation.averaged_entries(self))
+
+    def prepare_averaged_weights(self) -> None:
+        """Create the variables that keep the trained weights while averages are in."""
+        evaluation.prepare(self)
+
+    def put_in_averaged_weights(self) -> None:
+        """Evaluate with the averages of the weights, where the optimizer keeps some.
+
+        Does nothing before the first step, nor if the averages are in already. Files
+        that are saved now hold averages as weights, and the weights that are trained as
+        state.
+        """
+        evaluation.put_in(self)
+        self.holds_averages = evaluation.is_evaluating(self)
+
+    def put_in_trained_weights(self) -> None:
+        """Go on training: undo `put_in_averaged_weights`."""
+        evaluation.take_out(self)
+        self.holds_averages = False
 
     @property
     def skipped_steps(self) -> int:
@@ -413,12 +451,14 @@ class Optimizer(Options):
                 the step was compiled in such a way that it could not raise.
         """
         self.reconsider()
+        if not has_value(self.gradients_seen):
+            return  # An error is on its way.
         if self.nonfinite == "raise" and self.skipped_steps:
             raise FloatingPointError(
                 f"A gradient was not finite in {self.skipped_steps} steps, which were "
                 "skipped."
             )
-        if not self.use_ema:
+        if not self.use_ema or self.keeps_trained_weights:
             return
         seen = int(ops.convert_to_numpy(backend.read(self.gradients_seen)))
         if seen < (self.gradient_accumulation_steps or 1):
@@ -451,3 +491,4 @@ class Optimizer(Options):
         else:
             self._pending = saving.copy(store)
             saving.check_kind(self, self._pending)
+        self.holds_averages = evaluation.is_evaluating(self)

@@ -307,6 +307,23 @@ class Program:
         hyper.shared = State(**shared)
         return hyper
 
+    def hyper_now(self, settings: Settings, scalars: Scalars) -> Hyper:
+        """Likewise outside of a step, at the number of updates made."""
+        dtype = self.optimizer.scalar_dtype
+        steps = self.optimizer.gradient_accumulation_steps or 1
+        common = Common(
+            learning_rate=ops.cast(scalars.learning_rate, dtype),
+            step=ops.cast(scalars.seen // steps, dtype),
+            seed=scalars.seed,
+            scheduled=[ops.cast(x, dtype) for x in scalars.scheduled],
+            shared=self._by_owner([backend.read(x) for x in self.shared]),
+            finite_each=None,
+            finite=None,
+            due=None,
+            norm=None,
+        )
+        return self.hyper(settings, common)
+
     # For each variable.
 
     def update(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_adamx.core import building, codecs, rounding
+from keras_adamx.core import building, codecs, evaluation, rounding
 
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
@@ -28,8 +28,9 @@ ITERATION = "iteration"
 LEARNING_RATE = "learning_rate"
 SKIPPED = "skipped_steps"
 SEED = "rounding_seed"
+EVALUATING = "evaluating"
 # What a file may lack, or have beside what is needed: other arguments need other ones.
-OPTIONAL = frozenset({LEARNING_RATE, SKIPPED, SEED})
+OPTIONAL = frozenset({LEARNING_RATE, SKIPPED, SEED, EVALUATING})
 _NUMBER = re.compile(r"_(\d+)$")
 
 
@@ -42,6 +43,9 @@ def _named_variables(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
         yield SEED, optimizer.rounding_seed
     if optimizer.skipped is not None:
         yield SKIPPED, optimizer.skipped
+    evaluating = evaluation.is_evaluating(optimizer)
+    if evaluating:
+        yield EVALUATING, optimizer.evaluating
     for number, settings in enumerate(optimizer.settings):
         prefix = f"shared.{number}" if number else "shared"
         if settings.base is settings:
@@ -55,6 +59,8 @@ def _named_variables(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
             yield f"average:{of}", entry.average
         if entry.accumulator is not None:
             yield f"gradient_sum:{of}", entry.accumulator
+        if evaluating and entry.position in optimizer.trained:
+            yield f"trained:{of}", optimizer.trained[entry.position]
 
 
 def _ordered(optimizer: Optimizer) -> list[Entry]:
@@ -151,6 +157,11 @@ def load(optimizer: Optimizer, store: Any) -> None:
     for entry, place in zip(entries, places):
         _convert(entry, place, variables[place], saved)
 
+    if EVALUATING in saved:
+        evaluation.prepare(optimizer)
+        optimizer.evaluating.assign(1)
+    elif optimizer.evaluating is not None:
+        optimizer.evaluating.assign(0)
     values = {}
     for name, variable in _named_variables(optimizer):
         key = _saved_name(name, variables, places)

@@ -53,13 +53,12 @@ def _bits(entry: Entry, hyper: Hyper, seed: Any, job: Job, stream: int) -> Any:
     return rounding.random_bits(positions, seed, hyper.step, stream)
 
 
-def prepared(entry: Entry, hyper: Hyper, seed: Any, job: Job) -> Prepared:
-    """From what is stored of a variable to what its rule sees."""
-    dtype = entry.compute_dtype
-    if dtype != dtype_of(hyper.step):
-        hyper = hyper.cast(dtype)
-    weights = ops.cast(job.weights, dtype)
-    values = {n: codec.decode(n, job.stored) for n, codec in entry.codecs.items()}
+def prepared_state(
+    entry: Entry, weights: Any, stored: dict[str, Any]
+) -> tuple[Any, dict[str, State]]:
+    """Weights and slots as rule (under "") and transforms see them."""
+    weights = ops.cast(weights, entry.compute_dtype)
+    values = {n: codec.decode(n, stored) for n, codec in entry.codecs.items()}
     for slot in entry.slots:
         if slot.begins_as_weights:
             value = values[slot.name]
@@ -68,6 +67,15 @@ def prepared(entry: Entry, hyper: Hyper, seed: Any, job: Job) -> Prepared:
     for name, value in values.items():
         owner, _, slot_name = name.rpartition(".")
         setattr(states[owner], slot_name, value)
+    return weights, states
+
+
+def prepared(entry: Entry, hyper: Hyper, seed: Any, job: Job) -> Prepared:
+    """From what is stored of a variable to what its rule sees."""
+    dtype = entry.compute_dtype
+    if dtype != dtype_of(hyper.step):
+        hyper = hyper.cast(dtype)
+    weights, states = prepared_state(entry, job.weights, job.stored)
     transforms = []
     for i, name in enumerate(entry.transforms):
         own = hyper.transforms[name]

@@ -65,7 +65,9 @@ def orthogonalised(x: Any, polynomials: list[Coefficients], safety: float = 1.0)
     return x
 
 
-def _patterns(value: Any) -> list[str]:
+def _patterns(value: Any) -> list[str] | None:
+    if value is None:
+        return None
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError
     found = list(value)
@@ -139,7 +141,9 @@ class Muon(Optimizer):
     rms_rate: float = hyperparameter(0.2, above=0.0)
     coefficients: str = choice("standard", ("standard", "polar_express"))
     ns_steps: int = count(5)
-    exclude_layers: Any = Argument((), _patterns, "a list of regular expressions")
+    exclude_layers: Any = Argument(
+        None, _patterns, "a list of regular expressions or None"
+    )
     exclude_embeddings: bool = flag(True)
     exclude_head: bool = flag(True)
     adam_lr_ratio: float = hyperparameter(0.015, at_least=0.0, scheduled=False)
@@ -156,7 +160,7 @@ class Muon(Optimizer):
         return not self._excludes(weights)
 
     def _excludes(self, weights: Weights) -> bool:
-        return any(re.search(each, weights.path) for each in self.exclude_layers)
+        return any(re.search(each, weights.path) for each in self.exclude_layers or ())
 
     def otherwise(self) -> tuple[Any, float]:
         own = self.adam_weight_decay

@@ -94,7 +94,7 @@ class ScheduleFreeSGD(_ScheduleFree):
     """
 
     learning_rate: Any = rate(1.0)
-    beta_1: float = hyperparameter(0.9, above=0.0, below=1.0)
+    beta_1: float = hyperparameter(0.9, above=0.0, below=1.0, scheduled=False)
 
     def preconditioned(self, gradient: Any, state: State, hyper: Hyper) -> Any:
         return gradient
@@ -137,7 +137,7 @@ class ScheduleFreeAdamW(_ScheduleFree):
     """
 
     learning_rate: Any = rate(0.0025)
-    beta_1: float = hyperparameter(0.9, above=0.0, below=1.0)
+    beta_1: float = hyperparameter(0.9, above=0.0, below=1.0, scheduled=False)
     beta_2: float = decay(0.999)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
 

@@ -9,13 +9,25 @@ import keras_adamx
 from tests import problem
 
 # Rates at which the methods learn the small problem in a few epochs.
-RATES = {"sgd": 0.5, "adadelta": 20.0, "adagrad": 0.3, "adafactor": 0.3}
+RATES = {
+    "sgd": 0.5,
+    "adadelta": 20.0,
+    "adagrad": 0.3,
+    "adafactor": 0.3,
+    "lars": 0.5,
+    "prodigy": 1.0,
+    "schedulefreesgd": 1.0,
+}
 
 
 def optimizer_for(name, **arguments):
     rate = RATES.get(name, 0.02)
     if name == "adafactor":
         arguments["relative_step"] = False
+    if name == "lars":
+        arguments["trust_coefficient"] = 0.05
+    if name == "prodigy":
+        arguments["d0"] = 1e-3  # There are few steps.
     return keras_adamx.get(name, learning_rate=rate, **arguments)
 
 
@@ -24,7 +36,9 @@ def rate_of(optimizer):
 
 
 def test_fit_learns(name):
-    model = problem.compiled(optimizer_for(name), metrics=["accuracy"])
+    model = problem.compiled(
+        optimizer_for(name), metrics=["accuracy"], run_eagerly=False
+    )
     history = problem.fit(model, 15).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     assert history["accuracy"][-1] > 0.8
