@@ -274,6 +274,8 @@ def test_none_is_the_same_as_no_transforms(name):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
 def test_dtypes_of_weights(dtype):
+    if dtype == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX has float64 only when asked")
     trained = problem.train(around("adamw"), 3, dtype=dtype)
     assert all(np.isfinite(value).all() for value in trained)
 
