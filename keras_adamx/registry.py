@@ -39,7 +39,7 @@ def list_optimizers(
 
     Example:
         >>> keras_adamx.list_optimizers("*adam*")
-        ['adam', 'adamax', 'adamw', 'nadam']
+        ['adam', 'adamax', 'adamw', 'nadam', 'schedulefreeadamw']
     """
     classes = _classes()
     names = sorted(fnmatch.filter(classes, pattern.lower()))

@@ -1,6 +1,5 @@
 """What can stand before, behind and after any optimizer: `transforms=[…]`."""
 
-from keras_adamx.core.transforms import Transform
 from keras_adamx.transforms.averages import (
     ExponentialAverage,
     Lookahead,
@@ -23,7 +22,6 @@ __all__ = [
     "GrokFast",
     "Lookahead",
     "StochasticWeightAverage",
-    "Transform",
     "TrustRatio",
     "UpdateRMSClip",
 ]

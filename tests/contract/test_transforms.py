@@ -11,11 +11,7 @@ import keras_adamx
 from keras_adamx import transforms
 from tests import problem
 
-CLASSES = [
-    cls
-    for name, cls in vars(transforms).items()
-    if isinstance(cls, type) and cls is not transforms.Transform
-]
+CLASSES = [getattr(transforms, name) for name in transforms.__all__]
 RATE = 0.25
 
 
