@@ -1,15 +1,17 @@
 """Settings that every test runs under, whatever the backend."""
 
 import os
+from importlib import metadata
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Most of the time goes into compiling. `tests/backends` runs what users get.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-)
+XLA_FLAGS = ["--xla_backend_optimization_level=0"]
+XLA_FLAGS += ["--xla_llvm_disable_expensive_passes=true"]
+if os.environ["KERAS_BACKEND"] == "jax" and metadata.version("jax") >= "0.6":
+    XLA_FLAGS += ["--xla_cpu_use_fusion_emitters=false"]  # Unknown to older ones.
+os.environ.setdefault("XLA_FLAGS", " ".join(XLA_FLAGS))
 
 import keras
 import pytest
