@@ -37,7 +37,7 @@ test-tensorflow test-jax test-torch: test-%: $(VENV)/examples-installed $(VENV)/
 
 # Slow tests, and every example on a small setting.
 test-examples: $(VENV)/examples-installed $(VENV)/jax-installed $(VENV)/test-installed
-	KERAS_BACKEND=tensorflow $(PYTEST) --quiet -m "examples or slow"
+	KERAS_BACKEND=tensorflow $(PYTEST) --quiet -n 2 --dist loadfile -m "examples or slow"
 
 lint: $(VENV)/dev-installed
 	$(BIN)/ruff check .

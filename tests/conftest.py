@@ -7,11 +7,13 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Most of the time goes into compiling. `tests/backends` runs what users get.
-XLA_FLAGS = ["--xla_backend_optimization_level=0"]
-XLA_FLAGS += ["--xla_llvm_disable_expensive_passes=true"]
-if os.environ["KERAS_BACKEND"] == "jax" and metadata.version("jax") >= "0.6":
-    XLA_FLAGS += ["--xla_cpu_use_fusion_emitters=false"]  # Unknown to older ones.
-os.environ.setdefault("XLA_FLAGS", " ".join(XLA_FLAGS))
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    # Unknown to older ones.
+    + " --xla_cpu_use_fusion_emitters=false"
+    * (os.environ["KERAS_BACKEND"] == "jax" and metadata.version("jax") >= "0.6"),
+)
 
 import keras
 import pytest
@@ -28,9 +30,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("name", problem.OPTIMIZERS)
 
 
+# What checks the core rather than a rule.
+OF_THE_CORE = {
+    f"test_{name}.py"
+    for name in ("gradients", "groups", "keras", "precision", "saving", "state_dtype")
+} | {"test_transforms.py"}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked for another backend."""
+    """Skip what is marked for another backend; leave some to the slow tests.
+
+    Where programs are compiled, tests of the core run for one rule of each kind.
+    PyTorch runs them for all, and so do the slow tests elsewhere.
+    """
     for item in items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        others = params.get("name", problem.KINDS[0]) not in problem.KINDS
+        if BACKEND != "torch" and others and item.path.name in OF_THE_CORE:
+            item.add_marker(pytest.mark.slow)
         marker = item.get_closest_marker("backend")
         if marker is not None and BACKEND not in marker.args:
             item.add_marker(pytest.mark.skip(f"for {' and '.join(marker.args)}"))

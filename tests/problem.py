@@ -15,6 +15,9 @@ import keras_adamx
 OPTIMIZERS = keras_adamx.list_optimizers()
 # One that works element by element and one that works on whole variables.
 COMPILED = ("adafactor", "adamw")
+# One of each kind: plain, with decay, with numbers that all variables share, on whole
+# variables, with another rule inside, that moves itself, with sums over all variables.
+KINDS = ("adafactor", "adamw", "muon", "nadam", "prodigy", "schedulefreeadamw", "sgd")
 # Whether `compiled` runs the training step op by op; set for each test.
 op_by_op = False
 
