@@ -17,6 +17,8 @@ from typing import Any
 
 from benchmarks import measure
 
+# Keras has nothing like them.
+WITHOUT_TWIN = ("adastand", "lars", "prodigy", "schedulefreesgd", "sdprop")
 STATE_DTYPES = ("float32", "bfloat16", "int8")
 
 
@@ -40,7 +42,7 @@ def rows(arguments: argparse.Namespace) -> list[measure.Row]:
         row: measure.Row = {"optimizer": name}
         for library in ("keras", *arguments.state_dtypes):
             label = "Keras" if library == "keras" else library
-            if library == "keras" and name in ("sdprop", "adastand"):
+            if library == "keras" and name in WITHOUT_TWIN:
                 row |= {"Keras, counted": "-", "Keras, measured": "-"}
                 continue
             passed = ["--optimizers", name, "--units", str(arguments.units)]

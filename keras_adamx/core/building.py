@@ -146,7 +146,8 @@ def _entry(
     bare = settings.frozen or optimizer.overwritten_by_gradient(variable)
     transforms = () if bare else _transforms(settings, about)
     slots = () if bare else _slots(settings, about, transforms)
-    _check_slots(settings.rule, slots, shape)
+    if not bare:
+        _check_slots(settings, about, slots)
 
     def state(part: codecs.Part) -> Any:
         return backend.new_variable(
@@ -213,18 +214,21 @@ def _slots(
     )
 
 
-def _check_slots(rule: Any, slots: Iterable[Slot], shape: tuple[int, ...]) -> None:
+def _check_slots(settings: Settings, weights: Weights, slots: Iterable[Slot]) -> None:
+    rule, shape = settings.rule, weights.shape
     names = [slot.name for slot in slots]
     if len(set(names)) < len(names) or RESERVED & set(names):
         raise ValueError(
             f"{type(rule).__name__} must name its slots differently from each other "
             f"and from {sorted(RESERVED)}. Received: {names}"
         )
-    if rule.elementwise and any(slot.shape not in (None, shape) for slot in slots):
-        raise ValueError(
-            f"{type(rule).__name__} is `elementwise`: its slots must have the shape of "
-            f"the weights. Received: {slots}"
-        )
+    for each in (rule, *settings.transforms.values()):
+        own = each.slots(weights)
+        if each.elementwise and any(slot.shape not in (None, shape) for slot in own):
+            raise ValueError(
+                f"{type(each).__name__} is `elementwise`: its slots must have the "
+                f"shape of the weights. Received: {list(each.slots(weights))}"
+            )
 
 
 def _passes_filter(settings: Settings, about: Weights) -> bool:

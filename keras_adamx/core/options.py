@@ -57,6 +57,7 @@ class Options(KerasOptimizer):
 
     elementwise: ClassVar[bool] = False
     direction_includes_learning_rate: ClassVar[bool] = False
+    moves_itself: ClassVar[bool] = False
     decays_itself: ClassVar[bool] = False
     has_statistics: Any = False
 
@@ -156,11 +157,24 @@ class Options(KerasOptimizer):
             when=lazy and whole,
             reason=f"cannot be 'lazy': {whole} work on whole variables, not on rows",
         )
+        sizing = [t for t in self.transforms if t.includes_weight_decay]
         self.refuse(
             "transforms",
-            when=self.direction_includes_learning_rate
-            and any(t.includes_weight_decay for t in self.transforms),
-            reason="cannot set the size of a direction that contains the learning rate",
+            when=sizing
+            and (
+                self.direction_includes_learning_rate
+                or self.moves_itself
+                or self.decays_itself
+            ),
+            reason="cannot set the size of a direction that contains the learning rate "
+            f"or the weight decay already, as {sizing} would",
+        )
+        moving = [t for t in self.transforms if t.changes_steps]
+        self.refuse(
+            "transforms",
+            when=self.moves_itself and moving,
+            reason="may change gradients only: the rule keeps points that follow from "
+            f"its own steps, which {moving} would change",
         )
         sized = any(t.includes_weight_decay for t in self.all_transforms().values())
         self.refuse(

@@ -48,6 +48,12 @@ class Transform(Declared):
             setattr(self, name, value)
         self.validate()
 
+    @property
+    def changes_steps(self) -> bool:
+        """Whether the transform works on directions or on weights."""
+        own, base = type(self), Transform
+        return own.direction is not base.direction or own.weights is not base.weights
+
     def validate(self) -> None:
         """Refuse arguments that are right one by one but not together."""
 

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 import keras_adamx
+import keras_adamx.rule
 from keras_adamx import transforms
 from tests import problem
 
@@ -231,6 +232,8 @@ def around(name):
         transforms.Lookahead(steps=2),
         transforms.ExponentialAverage(decay=0.5),
     ]
+    if keras_adamx.get(name).moves_itself:
+        chosen = [t for t in chosen if not t.changes_steps]
     return keras_adamx.get(name, learning_rate=0.01, transforms=chosen)
 
 
@@ -258,6 +261,8 @@ def test_around_every_rule(name):
 
 def test_none_is_the_same_as_no_transforms(name):
     """Averages watch the weights and change nothing."""
+    if keras_adamx.get(name).moves_itself:
+        pytest.skip("the rule keeps an average of its own")
     watched = keras_adamx.get(
         name,
         transforms=[
@@ -357,9 +362,41 @@ def test_wrong_arguments_are_named(wrong, words):
         keras_adamx.Adam(**wrong)
 
 
-def test_trust_ratio_needs_a_bare_direction():
-    with pytest.raises(ValueError, match=r"`transforms`.*learning rate"):
-        keras_adamx.Adafactor(transforms=[transforms.TrustRatio()])
+@pytest.mark.parametrize(
+    "cls",
+    [
+        keras_adamx.Adafactor,
+        keras_adamx.LARS,
+        keras_adamx.Prodigy,
+        keras_adamx.ScheduleFreeSGD,
+    ],
+)
+def test_trust_ratio_needs_a_bare_direction(cls):
+    with pytest.raises(ValueError, match=r"`transforms`.*size of a direction"):
+        cls(transforms=[transforms.TrustRatio()])
+
+
+def test_schedule_free_takes_transforms_of_gradients_only():
+    with pytest.raises(ValueError, match=r"`transforms`.*gradients only.*Lookahead"):
+        keras_adamx.ScheduleFreeAdamW(transforms=[transforms.Lookahead()])
+
+
+def test_slots_of_any_shape_beside_an_elementwise_rule():
+    class Counted(transforms.UpdateRMSClip):
+        def slots(self, weights):
+            yield keras_adamx.rule.Slot("count", shape=())
+
+        def direction(self, direction, gradient, weights, state, hyper):
+            state.count = state.count + 1.0
+            return state.count * direction
+
+    after, _ = one_step(
+        Counted(),
+        weights=np.zeros(2, "float32"),
+        gradient=np.ones(2, "float32"),
+        steps=2,
+    )
+    np.testing.assert_array_equal(after, [-3 * RATE, -3 * RATE])
 
 
 @pytest.mark.parametrize("cls", CLASSES)
