@@ -1,8 +1,9 @@
 """Pages that MkDocs makes from the docstrings, so that they cannot go stale.
 
-One page an optimizer, a table of all of them, the reference of the other public names,
-and the tables of hand-written pages that a comment such as `<!-- generated: state -->`
-stands for. A public name without docs, or with incomplete docs, fails the build.
+One page an optimizer, a table of all of them, the reference of the other public names
+(transforms and callbacks among them), and the tables of hand-written pages that a
+comment such as `<!-- generated: state -->` stands for. A public name without docs, or
+with incomplete docs, fails the build.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import keras
 import keras_adamx
 import keras_adamx.rule
 from keras_adamx.core.codecs import STATE_DTYPES
+from keras_adamx.core.transforms import Transform
 
 HEADINGS = ("Args", "Returns", "Raises", "Example", "Source")
 _HEADING = re.compile(rf"({'|'.join(HEADINGS)}):$")
@@ -39,6 +41,14 @@ def optimizers() -> dict[str, type]:
     """The package's classes, under the names that `list_optimizers` gives."""
     classes = {n: type(keras_adamx.get(n)) for n in keras_adamx.list_optimizers()}
     return {n: c for n, c in classes.items() if c.__module__.startswith("keras_adamx.")}
+
+
+def defined_transforms(base: type = Transform) -> Iterator[type]:
+    """The package's transforms, whether exported or not."""
+    for cls in base.__subclasses__():
+        if cls.__module__.startswith("keras_adamx."):
+            yield cls
+        yield from defined_transforms(cls)
 
 
 def public(module: ModuleType, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -122,7 +132,33 @@ def problems_of(name: str, value: Any, required: tuple[str, ...]) -> list[str]:
             for argument in items(sections.get("Args", ""))
             if argument not in value.arguments
         ]
+    elif "Args" in required:
+        described, taken = items(sections["Args"]), inspect.signature(value).parameters
+        found += [
+            f"{name} does not say what `{argument}` is"
+            for argument in taken
+            if not described.get(argument)
+        ]
+        found += [
+            f"{name} describes `{argument}`, which it does not take"
+            for argument in described
+            if argument not in taken
+        ]
     return found
+
+
+def required_sections(value: Any) -> tuple[str, ...]:
+    """The sections that the docs of a public name must have."""
+    if isinstance(value, ModuleType) or value is Transform:
+        return ()
+    if value is keras_adamx.Optimizer:
+        return ("Args",)
+    named = ("Args",) if inspect.signature(value).parameters else ()
+    if isinstance(value, type) and issubclass(
+        value, (keras_adamx.Optimizer, Transform)
+    ):
+        return (*named, "Example", "Source")
+    return (*named, "Example")
 
 
 def problems() -> list[str]:
@@ -131,23 +167,15 @@ def problems() -> list[str]:
     exported = dict(public(keras_adamx, "keras_adamx"))
     rules = optimizers().values()
     for name, value in exported.items():
-        if isinstance(value, ModuleType):
-            required: tuple[str, ...] = ()
-        elif value in rules:
-            required = ("Args", "Example", "Source")
-        elif value is keras_adamx.Optimizer:
-            required = ("Args",)
-        elif inspect.signature(value).parameters:
-            required = ("Args", "Example")
-        else:
-            required = ("Example",)
-        found += problems_of(name, value, required)
+        found += problems_of(name, value, required_sections(value))
     for name in keras_adamx.rule.__all__:
         words = getattr(keras_adamx.rule, name)
         found += problems_of(f"keras_adamx.rule.{name}", words, ())
+    kinds = (("an optimizer", rules), ("a transform", defined_transforms()))
     found += [
-        f"{cls.__module__}.{cls.__name__} is an optimizer but not in `__all__`"
-        for cls in rules
+        f"{cls.__module__}.{cls.__name__} is {kind} but not in `__all__`"
+        for kind, classes in kinds
+        for cls in classes
         if cls not in exported.values()
     ]
     return found
@@ -337,8 +365,8 @@ def reference_page() -> str:
         parts.append(signature(path, value))
         parts.append(prose(parsed(value.__doc__)[0]))
         if hasattr(value, "arguments"):
-            if value is not keras_adamx.Optimizer:
-                names = list(inspect.signature(value).parameters)
+            names = [n for n in inspect.signature(value).parameters if value.arguments]
+            if names and value is not keras_adamx.Optimizer:
                 parts.append(f"### Arguments\n\n{argument_table(value, names)}")
         else:
             arguments = items(parsed(value.__doc__)[1].get("Args", ""))
@@ -368,6 +396,31 @@ def state_table() -> str:
         digits = f"{size:,}".replace(",", " ")
         rows.append([f"[`{cls.__name__}`](optimizers/{name}.md)", kept, digits])
     return table(["optimizer", "state", "numbers kept"], rows)
+
+
+def transform_table() -> str:
+    """What each transform changes, does and keeps for a kernel, with its defaults."""
+    rows = []
+    kernel = keras_adamx.rule.Weights("kernel", KERNEL)
+    for cls in sorted(defined_transforms(), key=lambda c: c.__name__):
+        changed = [
+            name
+            for name in ("gradient", "direction", "weights")
+            if getattr(cls, name) is not getattr(Transform, name)
+        ]
+        slots = [f"`{slot.name}`" for slot in cls().slots(kernel)]
+        anchor = f"keras_adamxtransforms{cls.__name__.lower()}"
+        rows.append(
+            [
+                f"[`{cls.__name__}`](reference.md#{anchor})",
+                ", ".join(f"`{name}`" for name in changed),
+                literal(" ".join(first_paragraph(cls))),
+                ", ".join(slots) or "nothing",
+                "yes" if cls.elementwise else "no",
+            ]
+        )
+    heads = ["transform", "defines", "what it does", "keeps", "element by element"]
+    return table(heads, rows)
 
 
 def bytes_table() -> str:
@@ -407,6 +460,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "bytes": bytes_table,
     "state": state_table,
     "defaults": default_table,
+    "transforms": transform_table,
 }
 
 
