@@ -54,7 +54,9 @@ def grouped(optimizer: str) -> keras.Sequential:
             learning_rate=0.01,
             state_dtype="int8",
             weight_decay=keras_adamx.schedules.StepDecay(0.01, 2, gamma=0.5),
-            weight_decay_kind="cautious",
+            weight_decay_kind="decoupled"
+            if optimizer in problem.DECAY_INSIDE
+            else "cautious",
             groups=[
                 keras_adamx.Group("^deep", learning_rate=0.5, state_dtype="bfloat16"),
                 keras_adamx.Group("bias$", weight_decay=None),
