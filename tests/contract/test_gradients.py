@@ -295,7 +295,7 @@ def test_lazy_rows(name, state_dtype):
     """The rule on the given rows alone: as if each row were a variable of its own."""
     rule = keras_adamx.get(name)
     if rule.has_statistics or not rule.elementwise:
-        with pytest.raises(ValueError, match=r"`sparse` cannot be 'lazy'.*whole"):
+        with pytest.raises(ValueError, match="cannot be 'lazy'"):
             keras_adamx.get(name, sparse="lazy")
         return
     arguments = {
