@@ -63,6 +63,14 @@ class EvaluateAveraged(keras.callbacks.Callback):
             )
         return optimizer
 
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        # Some releases of Keras count the variables before `on_train_begin`.
+        outer = getattr(model, "optimizer", None)
+        optimizer = getattr(outer, "inner_optimizer", outer)
+        if isinstance(optimizer, Optimizer) and optimizer.entries:
+            optimizer.prepare_averaged_weights()
+
     def on_train_begin(self, logs: Any = None) -> None:
         optimizer = self._optimizer
         if not optimizer.entries:

@@ -44,7 +44,9 @@ def averaged_entries(optimizer: Optimizer) -> list[Entry]:
 
 
 def prepare(optimizer: Optimizer) -> None:
-    """Create what keeps the trained weights in the meantime."""
+    """Create what keeps the trained weights in the meantime, if there are averages."""
+    if not averaged_entries(optimizer):
+        return
     with backend.outside_graph():
         if optimizer.evaluating is None:
             optimizer.evaluating = optimizer.add_variable(

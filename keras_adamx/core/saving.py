@@ -159,9 +159,8 @@ def load(optimizer: Optimizer, store: Any) -> None:
 
     if EVALUATING in saved:
         evaluation.prepare(optimizer)
-        optimizer.evaluating.assign(1)
-    elif optimizer.evaluating is not None:
-        optimizer.evaluating.assign(0)
+    if optimizer.evaluating is not None:
+        optimizer.evaluating.assign(int(EVALUATING in saved))
     values = {}
     for name, variable in _named_variables(optimizer):
         key = _saved_name(name, variables, places)
