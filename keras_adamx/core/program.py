@@ -220,7 +220,12 @@ class Program:
         sums: list[dict[str, Any]] = [{} for _ in self._owners]
         if values is None or not self.has_statistics:
             return sums
-        common = common._replace(shared=self._by_owner(shared))
+        before = self._by_owner(shared)
+        for settings, state in zip(self._owners, before):
+            hyper = self._arguments(settings, common)
+            for name, value in self._products(settings, state, hyper).items():
+                state[product_of(name)] = value
+        common = common._replace(shared=before)
         old = self._layout.like(values)
         if old.accumulators:
             steps = self.optimizer.gradient_accumulation_steps
@@ -239,6 +244,15 @@ class Program:
                 total[name] = total[name] + value if name in total else value
         return sums
 
+    @staticmethod
+    def _products(settings: Settings, state: Any, hyper: Hyper) -> dict[str, Any]:
+        """Logarithms of the products of scheduled decays, this step's included."""
+        return {
+            name: state[product_of(name)]
+            + ops.log(ops.cast(getattr(hyper, name), dtype_of(hyper.step)))
+            for name in settings.decays
+        }
+
     def _advanced(
         self, shared: list[Any], sums: list[dict[str, Any]], common: Common
     ) -> list[dict[str, Any]]:
@@ -252,11 +266,9 @@ class Program:
                 new.append(state)
                 continue
             rule = settings.rule
-            products = {
-                name: state.pop(product_of(name))
-                + ops.log(ops.cast(getattr(hyper, name), dtype_of(common.step)))
-                for name in settings.decays
-            }
+            products = self._products(settings, state, hyper)
+            for name in products:
+                del state[product_of(name)]
             hyper.log_products = products
             hyper.shared = State(**state)
             rule.begin_step(hyper.shared, hyper)

@@ -43,10 +43,9 @@ def coefficients(name: str, steps: int) -> list[Coefficients]:
     """(a, b, c) of the polynomials a x + b x³ + c x⁵ of some steps."""
     if name == "standard":
         return [STANDARD] * steps
-    found = [POLAR_EXPRESS[min(i, len(POLAR_EXPRESS) - 1)] for i in range(steps)]
     s = _SAFETY
-    damped = [(a / s, b / s**3, c / s**5) for a, b, c in found[:-1]]
-    return [*damped, found[-1]]
+    damped = [(a / s, b / s**3, c / s**5) for a, b, c in POLAR_EXPRESS[:-1]]
+    return [damped[i] if i < len(damped) else POLAR_EXPRESS[-1] for i in range(steps)]
 
 
 def orthogonalised(x: Any, polynomials: list[Coefficients], safety: float = 1.0) -> Any:
@@ -59,9 +58,9 @@ def orthogonalised(x: Any, polynomials: list[Coefficients], safety: float = 1.0)
     """
     x = x / (safety * norm(x, axis=(-2, -1), keepdims=True) + 1e-7)
     for a, b, c in polynomials:
-        square = ops.matmul(x, ops.swapaxes(x, -2, -1))
-        polynomial = b * square + c * ops.matmul(square, square)
-        x = a * x + ops.matmul(polynomial, x)
+        # Not `ops.matmul`, which is float32 for float64 on PyTorch.
+        square = x @ ops.swapaxes(x, -2, -1)
+        x = a * x + (b * square + c * (square @ square)) @ x
     return x
 
 

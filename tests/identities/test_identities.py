@@ -8,6 +8,7 @@ form.
 from __future__ import annotations
 
 import inspect
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -1374,3 +1375,265 @@ def test_each_group_has_its_own_schedules() -> None:
         "tail": {**base, "beta_1": stages(0.0, 0.5, 0.75), "weight_decay": RISING},
     }.items():
         assert_close(path[name], follow(make("adam", **arguments), *TENSORS[name]))
+
+
+# Transforms that do nothing, and rules that are others under a transform.
+
+
+def transform(name: str, **arguments: Any) -> keras_adamx.transforms.Transform:
+    """Make a transform by the name of its class."""
+    return getattr(keras_adamx.transforms, name)(**arguments)
+
+
+#: Transforms at the values at which they change nothing.
+IDLE: list[tuple[str, dict[str, Any]]] = [
+    ("Lookahead", {"alpha": 1.0, "steps": 3}),
+    ("GrokFast", {"amplification": 0.0, "alpha": 0.75}),
+    ("UpdateRMSClip", {"threshold": 1e6}),
+    ("ExponentialAverage", {"decay": 0.75}),
+    ("StochasticWeightAverage", {"start": 2}),
+    ("AdaptiveGradientClipping", {"clipping": 1e6}),
+    ("GradientNoise", {"variance": 0.0}),
+]
+#: The same where they do something, from what is a multiple of that.
+BUSY: list[tuple[str, dict[str, Any]]] = [
+    ("Lookahead", {"alpha": 0.5, "steps": 3}),
+    ("GrokFast", {"amplification": 2.0, "alpha": 0.75}),
+    ("UpdateRMSClip", {"threshold": 0.125}),
+    ("AdaptiveGradientClipping", {"clipping": 0.125}),
+    ("GradientNoise", {"variance": 1.0}),
+]
+
+
+@pytest.mark.parametrize("variant", ["sgd", "adam", "lion"])
+@pytest.mark.parametrize(("name_of", "arguments"), IDLE)
+def test_transform_that_does_nothing(
+    variant: str, name_of: str, arguments: dict[str, Any]
+) -> None:
+    """At its neutral value, or since what it keeps is for evaluation only."""
+    base = {"weight_decay": 0.25}
+    idle = make(variant, transforms=[transform(name_of, **arguments)], **base)
+    assert_same_path(idle, make(variant, **base))
+
+
+@pytest.mark.parametrize(("name_of", "arguments"), BUSY)
+def test_transform_that_does_something(name_of: str, arguments: dict[str, Any]) -> None:
+    """Away from it the path is another one."""
+    weights, gradients = draw(4, 3)
+    busy = make("sgd", transforms=[transform(name_of, **arguments)])
+    path = follow(busy, weights, gradients)
+    assert differs(path, follow(make("sgd"), weights, gradients))
+
+
+def test_cautious_is_nothing_where_all_agrees() -> None:
+    """Gradients that keep their signs; where they do not, it leaves elements out."""
+    weights, gradients = draw(4, 3)
+    steady = [np.sign(gradients[0]) * np.abs(g) for g in gradients]
+    for path, agrees in ((steady, True), (gradients, False)):
+        cautious = make_class(
+            "AdamW", weight_decay=0.25, transforms=[transform("Cautious")]
+        )
+        ours = follow(cautious, weights, path)
+        plain = follow(make_class("AdamW", weight_decay=0.25), weights, path)
+        if agrees:
+            assert_close(ours, plain)
+        assert differs(ours, plain) == (not agrees)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"lower": 4.0}, {"upper": 2.0}])
+def test_lamb_is_adamw_under_a_trust_ratio(bounds: dict[str, float]) -> None:
+    """The class and the transform are one rule."""
+    arguments = {"beta_2": 0.9, "epsilon": 1e-3, "weight_decay": 0.25}
+    ratio = transform("TrustRatio", **bounds)
+    under = make_class("AdamW", transforms=[ratio], **arguments)
+    assert_same_path(make_class("LAMB", **bounds, **arguments), under)
+
+
+def test_lamb_is_adamw_from_zero() -> None:
+    """The ratio of weights of zero is 1, for one step."""
+    weights, gradients = draw(4, 3)
+    arguments = {"epsilon": 1e-3, "weight_decay": 0.25}
+    lamb = follow(make_class("LAMB", **arguments), 0 * weights, gradients[:1])
+    adamw = follow(make_class("AdamW", **arguments), 0 * weights, gradients[:1])
+    assert_close(lamb, adamw)
+
+
+def test_steps_of_lamb_have_the_length_of_the_weights() -> None:
+    """Or that of the one bound that both bounds are."""
+    weights, gradients = draw(4, 3)
+    path = [weights, *follow(make_class("LAMB"), weights, gradients)]
+    bounded = follow(make_class("LAMB", lower=2.0, upper=2.0), weights, gradients)
+    for old, new in itertools.pairwise(path):
+        expected = RATE * np.linalg.norm(old)
+        assert np.linalg.norm(new - old) == pytest.approx(expected, rel=1e-5)
+    for old, new in itertools.pairwise([weights, *bounded]):
+        assert np.linalg.norm(new - old) == pytest.approx(2 * RATE, rel=1e-5)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_lars_of_a_vector_is_sgd(nesterov: bool) -> None:
+    """Vectors have no ratio and no decay."""
+    weights, gradients = draw(5)
+    arguments = {"momentum": 0.75, "nesterov": nesterov}
+    lars = make_class("LARS", weight_decay=0.5, **arguments)
+    sgd = make_class("SGD", **arguments)
+    assert_close(follow(lars, weights, gradients), follow(sgd, weights, gradients))
+
+
+def test_step_of_lars_does_not_depend_on_the_size_of_gradients() -> None:
+    """Of matrices; decay would, as it is not scaled with them."""
+    weights, gradients = draw(4, 3)
+    arguments = {"weight_decay": None, "epsilon": 0.0, "trust_coefficient": 0.25}
+    path = follow(make_class("LARS", **arguments), weights, gradients)
+    scaled = [2.0**9 * g for g in gradients]
+    assert_close(follow(make_class("LARS", **arguments), weights, scaled), path)
+
+
+def test_lion_of_equal_betas_is_the_sign_of_the_average() -> None:
+    """Which is Tiger: the average is a sum of all gradients, the later the heavier."""
+    weights, gradients = draw(4, 3)
+    path = follow(make_class("Lion", beta_1=0.75, beta_2=0.75), weights, gradients)
+    signs = [
+        np.sign(sum(0.75 ** (t - k) * g for k, g in enumerate(gradients[: t + 1])))
+        for t in range(STEPS)
+    ]
+    assert_close(path, weights - RATE * np.cumsum(signs, axis=0))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (6, 3), (3, 6), (2, 3, 4)])
+@pytest.mark.parametrize("scale", ["plain", "moonlight", "spectral"])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_muon_of_an_orthogonal_gradient(
+    shape: tuple[int, ...], scale: str, nesterov: bool
+) -> None:
+    """It is its own direction, whatever its length, up to the size that is asked for.
+
+    Spectral: the step changes outputs of inputs of root mean square 1 by that of it.
+    """
+    outputs = shape[-1]
+    inputs = int(np.prod(shape[:-1]))
+    tall, _ = draw(max(inputs, outputs), min(inputs, outputs))
+    gradient, _ = np.linalg.qr(tall)
+    gradient = gradient if inputs >= outputs else gradient.T
+    size = {
+        "plain": max(1.0, outputs / inputs) ** 0.5,
+        "moonlight": 0.5 * max(inputs, outputs) ** 0.5,
+        "spectral": (outputs / inputs) ** 0.5,
+    }[scale]
+    muon = make_class(
+        "Muon",
+        scale=scale,
+        rms_rate=0.5,
+        nesterov=nesterov,
+        coefficients="polar_express",
+        ns_steps=12,
+    )
+    steps = [4.0 * gradient.reshape(shape)] * 3
+    path = follow(muon, np.zeros(shape), steps)
+    expected = -RATE * size * gradient.reshape(shape)
+    assert_close(path, [t * expected for t in (1, 2, 3)], 1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_muon_turns_with_its_gradients(nesterov: bool) -> None:
+    """Transposed gradients give the transposed path, but for the size."""
+    weights, gradients = draw(4, 4)
+    path = follow(make_class("Muon", nesterov=nesterov), weights, gradients)
+    turned = follow(
+        make_class("Muon", nesterov=nesterov), weights.T, [g.T for g in gradients]
+    )
+    assert_close(turned, [w.T for w in path], 1e-5)
+
+
+def test_muon_of_vectors_is_adamw() -> None:
+    """With its own numbers."""
+    weights, gradients = draw(5)
+    muon = make_class(
+        "Muon",
+        adam_lr_ratio=0.5,
+        adam_beta_1=0.75,
+        adam_beta_2=0.875,
+        epsilon=1e-3,
+        weight_decay=0.5,
+        adam_weight_decay=0.25,
+    )
+    adamw = make_class(
+        "AdamW",
+        learning_rate=RATE / 2,
+        beta_1=0.75,
+        beta_2=0.875,
+        epsilon=1e-3,
+        weight_decay=0.25,
+    )
+    assert_close(follow(muon, weights, gradients), follow(adamw, weights, gradients))
+
+
+@pytest.mark.parametrize("bias_correction", [False, True])
+@pytest.mark.parametrize("safeguard_warmup", [False, True])
+def test_prodigy_that_cannot_grow_is_adam(
+    bias_correction: bool, safeguard_warmup: bool
+) -> None:
+    """If the weights never get as far as its first estimate.
+
+    The factor d of the moments cancels, beside d epsilon; and the correction stands
+    behind the root, which is what "hat" means for Adam.
+    """
+    numbers = {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}
+    numbers["bias_correction"] = bias_correction
+    prodigy = make_class(
+        "Prodigy",
+        d0=16.0,
+        learning_rate=RATE / 16,
+        safeguard_warmup=safeguard_warmup,
+        **numbers,
+    )
+    assert_same_path(prodigy, make_class("Adam", epsilon_placement="hat", **numbers))
+
+
+def test_prodigy_finds_the_distance() -> None:
+    """From far too small a start; gradients that stay the same never overshoot."""
+    weights, (gradient, *_) = draw(4, 3)
+    arguments = {"learning_rate": 1.0, "d0": 1e-4}
+    path = follow(make_class("Prodigy", **arguments), weights, [gradient] * 40)
+    assert np.min(np.abs(path[-1] - weights)) > 1.0
+
+
+@pytest.mark.parametrize("name_of", ["ScheduleFreeSGD", "ScheduleFreeAdamW"])
+def test_schedule_free_trains_between_two_points(name_of: str) -> None:
+    """The faster point is the rule without averages, the other the mean of its path."""
+    weights, gradients = draw(4, 3)
+    rule, more = "SGD", {}
+    if name_of == "ScheduleFreeAdamW":
+        rule, more = "Adam", {"beta_2": 0.9, "epsilon": 1e-3}
+    plain = {"beta_1": 0.0, **more} if more else {}
+    fast = follow(make_class(rule, **plain), weights, gradients)
+    means = np.cumsum(fast, axis=0) / np.arange(1, STEPS + 1)[:, None, None]
+    for beta in (2.0**-20, 0.25, 0.9, 1 - 2.0**-20):
+        optimizer = make_class(name_of, beta_1=beta, **more)
+        variables = [driving.new_variable(weights, PRECISION)]
+        steps = [[g] for g in gradients]
+        path = driving.apply_all(optimizer, variables, steps, PRECISION)
+        trained = [(1 - beta) * z + beta * x for z, x in zip(fast, means, strict=True)]
+        assert_close([w for (w,) in path], trained)
+        if beta == 2.0**-20:
+            assert_close([w for (w,) in path], fast, 1e-5)
+            continue  # the average is what is left of a difference
+        if beta == 1 - 2.0**-20:
+            assert_close([w for (w,) in path], list(means), 1e-5)
+        optimizer.put_in_averaged_weights()
+        assert_close(driving.values(variables), [means[-1]], 8 * TOLERANCE)
+
+
+def test_warm_up_of_schedule_free_is_a_schedule() -> None:
+    """In the step; the largest rate so far counts in the average of both."""
+    schedule = {
+        "class": "PiecewiseConstantDecay",
+        "arguments": {
+            "boundaries": [0, 1, 2],
+            "values": [RATE / 4, RATE / 2, 3 * RATE / 4, RATE],
+        },
+    }
+    for name_of in ("ScheduleFreeSGD", "ScheduleFreeAdamW"):
+        warm = make_class(name_of, warmup_steps=4, weight_decay=0.25)
+        rising = make_class(name_of, learning_rate=schedule, weight_decay=0.25)
+        assert_same_path(warm, rising)

@@ -23,8 +23,10 @@ its groups of parameters anew each time, and optax takes functions of the step.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+import operator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 import optax
+import optax.contrib
+import prodigyopt
 import pytorch_optimizer
+import schedulefree
 import torch
 
 if TYPE_CHECKING:
@@ -77,12 +82,22 @@ def follow_torch(
     step_lr: dict[str, Any] | None,
     weights: Arrays,
     gradients: list[Arrays],
+    evaluated: Arrays,
 ) -> Iterable[Arrays]:
-    """Follow an optimizer of torch, or one that has its interface."""
+    """Follow an optimizer of torch, or one that has its interface.
+
+    The weights to evaluate with after the last step are put into a list, if an
+    optimizer has other ones.
+    """
     parameters = [torch.nn.Parameter(torch.tensor(w)) for w in weights]
     changing = {k: v for k, v in arguments.items() if isinstance(v, list)}
     first = {key: values[0] for key, values in changing.items()}
-    optimizer = optimizer_class(parameters, foreach=False, **{**arguments, **first})
+    if "foreach" in inspect.signature(optimizer_class).parameters:
+        first["foreach"] = False
+    optimizer = optimizer_class(parameters, **{**arguments, **first})
+    averages = optimizer_class.__module__.startswith("schedulefree")
+    if averages:
+        optimizer.train()
     scheduler = None
     if step_lr is not None:
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, **step_lr)
@@ -95,25 +110,34 @@ def follow_torch(
         if scheduler is not None:
             scheduler.step()
         yield [parameter.detach().numpy().copy() for parameter in parameters]
+    if averages:
+        optimizer.eval()
+        evaluated += [parameter.detach().numpy().copy() for parameter in parameters]
 
 
 #: Transformations that take functions of the step; others need inject_hyperparams.
 TAKE_FUNCTIONS = ("scale_by_learning_rate", "scale_by_schedule", "add_decayed_weights")
+TAKE_FUNCTIONS += ("lamb",)
+
+
+def is_table(value: Any) -> bool:
+    """Tell whether an argument is a list of its values at each step."""
+    return isinstance(value, list) and isinstance(value[0], float)
 
 
 def is_injected(name: str, arguments: dict[str, Any]) -> bool:
     """Tell whether a transformation gets its arguments anew at each step."""
-    changing = any(isinstance(value, list) for value in arguments.values())
+    changing = any(is_table(value) for value in arguments.values())
     return changing and name not in TAKE_FUNCTIONS
 
 
 def build_optax(name: str, arguments: dict[str, Any]) -> optax.GradientTransformation:
     """Build one transformation; a list stands for a function of the step."""
-    factory = getattr(optax, name)
+    factory = operator.attrgetter(name)(optax)
     if is_injected(name, arguments):
         factory = optax.inject_hyperparams(factory)
     arguments = {
-        key: jax.numpy.asarray(value).__getitem__ if isinstance(value, list) else value
+        key: jax.numpy.asarray(value).__getitem__ if is_table(value) else value
         for key, value in arguments.items()
     }
     return factory(**arguments)
@@ -980,6 +1004,253 @@ OPTAX: dict[str, tuple[list[Transform], int, str, dict[str, Any]]] = {
     ),
 }
 
+LAMB = {"b1": 0.8, "b2": 0.95, "eps": 1e-3, "weight_decay": 0.25}
+#: Which axes of each tensor are inputs and outputs; None goes to AdamW.
+KERNELS = [
+    None,
+    None,
+    optax.contrib.MuonDimensionNumbers(0, 1),
+    optax.contrib.MuonDimensionNumbers((0, 1, 2), 3),
+    None,
+]
+#: optax divides the momentum by 1 - 0.75**t, which only what is beside its norm feels.
+BESIDE_NORM = [1e-7 / (1 - 0.75**t) for t in range(1, STEPS + 1)]
+MUON = {"nesterov": False, "muon_weight_dimension_numbers": KERNELS}
+OPTAX |= {
+    "lamb": (
+        [("lamb", {"learning_rate": TABLE[1]["learning_rate"], **LAMB})],
+        1,
+        "LAMB",
+        {"learning_rate": HALVED, **OUR_ADAM, "weight_decay": 0.25},
+    ),
+    "lamb_inside": (
+        [
+            (
+                "lamb",
+                {
+                    "learning_rate": RATE,
+                    "b1": 0.8,
+                    "b2": 0.95,
+                    "eps": 0.0,
+                    "eps_root": 1e-3,
+                },
+            )
+        ],
+        1,
+        "LAMB",
+        {
+            "learning_rate": RATE,
+            **OUR_ADAM,
+            "epsilon_placement": "inside",
+            "weight_decay": 0.0,
+        },
+    ),
+    "lamb_defaults": (
+        [("lamb", {"learning_rate": RATE, "weight_decay": 0.01})],
+        1,
+        "LAMB",
+        {"learning_rate": RATE},
+    ),
+    # Vectors stand still, since they would feel what is beside the norm, too.
+    "muon": (
+        [
+            (
+                "contrib.muon",
+                {
+                    "learning_rate": TABLE[1]["learning_rate"],
+                    "beta": 0.75,
+                    "eps": BESIDE_NORM,
+                    "weight_decay": 0.25,
+                    "adam_learning_rate": 0.0,
+                    **MUON,
+                },
+            )
+        ],
+        1,
+        "Muon",
+        {
+            "learning_rate": HALVED,
+            "momentum": 0.75,
+            "nesterov": False,
+            "weight_decay": 0.25,
+            "exclude_head": False,
+            "adam_lr_ratio": 0.0,
+        },
+    ),
+    "muon_moonlight": (
+        [
+            (
+                "contrib.muon",
+                {
+                    "learning_rate": RATE,
+                    "beta": 0.0,
+                    "eps": 1e-7,
+                    "ns_steps": 4,
+                    "consistent_rms": 0.25,
+                    "weight_decay": 0.25,
+                    "adam_learning_rate": RATE / 2,
+                    "adam_b1": 0.8,
+                    "adam_b2": 0.9,
+                    "adam_weight_decay": 0.5,
+                    **MUON,
+                },
+            )
+        ],
+        1,
+        "Muon",
+        {
+            "learning_rate": RATE,
+            "momentum": 0.0,
+            "nesterov": False,
+            "scale": "moonlight",
+            "rms_rate": 0.25,
+            "ns_steps": 4,
+            "weight_decay": 0.25,
+            "exclude_head": False,
+            "adam_lr_ratio": 0.5,
+            "adam_beta_1": 0.8,
+            "adam_beta_2": 0.9,
+            "adam_weight_decay": 0.5,
+            "epsilon": 1e-7,
+        },
+    ),
+}
+
+#: pytorch_optimizer's LARS has no epsilon.
+PYTORCH_OPTIMIZER |= {
+    "lars": (
+        "LARS",
+        {"lr": 0.125, "trust_coefficient": 0.25, "weight_decay": 0.25},
+        STEP_LR,
+        "LARS",
+        {
+            "learning_rate": HALVED,
+            "trust_coefficient": 0.25,
+            "weight_decay": 0.25,
+            "epsilon": 0.0,
+        },
+    ),
+    "lars_nesterov": (
+        "LARS",
+        {
+            "lr": RATE,
+            "momentum": 0.75,
+            "nesterov": True,
+            "trust_coefficient": 0.5,
+            "weight_decay": 0.125,
+        },
+        None,
+        "LARS",
+        {
+            "learning_rate": RATE,
+            "momentum": 0.75,
+            "nesterov": True,
+            "trust_coefficient": 0.5,
+            "weight_decay": 0.125,
+            "epsilon": 0.0,
+        },
+    ),
+}
+
+FREE = {"warmup_steps": 5, "r": 0.5, "weight_lr_power": 1.5, "weight_decay": 0.25}
+SCHEDULEFREE: dict[str, tuple[str, dict[str, Any], Any, str, dict[str, Any]]] = {
+    "sgd": (
+        "SGDScheduleFree",
+        {"lr": RATE, "momentum": 0.75},
+        None,
+        "ScheduleFreeSGD",
+        {"learning_rate": RATE, "beta_1": 0.75},
+    ),
+    "sgd_warmup": (
+        "SGDScheduleFree",
+        {"lr": 0.125, **FREE},
+        STEP_LR,
+        "ScheduleFreeSGD",
+        {"learning_rate": HALVED, **FREE},
+    ),
+    "adamw": (
+        "AdamWScheduleFree",
+        {"lr": RATE, "betas": (0.8, 0.9), "eps": 1e-3},
+        None,
+        "ScheduleFreeAdamW",
+        {"learning_rate": RATE, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
+    ),
+    "adamw_warmup": (
+        "AdamWScheduleFree",
+        {"lr": 0.125, **FREE},
+        STEP_LR,
+        "ScheduleFreeAdamW",
+        {"learning_rate": HALVED, **FREE},
+    ),
+}
+
+#: With steps of a size at which the estimate grows.
+PRODIGYOPT: dict[str, tuple[str, dict[str, Any], Any, str, dict[str, Any]]] = {
+    "prodigy": (
+        "Prodigy",
+        {"d0": RATE, "d_coef": 4.0},
+        None,
+        "Prodigy",
+        {"d0": RATE, "d_coef": 4.0},
+    ),
+    "prodigy_corrected": (
+        "Prodigy",
+        {
+            "lr": 0.5,
+            "d0": RATE,
+            "d_coef": 8.0,
+            "betas": (0.8, 0.9),
+            "eps": 1e-3,
+            "use_bias_correction": True,
+            "growth_rate": 1.25,
+            "weight_decay": 0.125,
+        },
+        {"step_size": 3, "gamma": 0.5},
+        "Prodigy",
+        {
+            "learning_rate": {
+                "class": "StepDecay",
+                "arguments": {
+                    "initial_learning_rate": 0.5,
+                    "step_size": 3,
+                    "gamma": 0.5,
+                },
+            },
+            "d0": RATE,
+            "d_coef": 8.0,
+            "beta_1": 0.8,
+            "beta_2": 0.9,
+            "epsilon": 1e-3,
+            "bias_correction": True,
+            "growth_rate": 1.25,
+            "weight_decay": 0.125,
+        },
+    ),
+    "prodigy_safeguarded": (
+        "Prodigy",
+        {
+            "lr": 0.5,
+            "d0": RATE,
+            "d_coef": 16.0,
+            "beta3": 0.75,
+            "eps": 1e-3,
+            "safeguard_warmup": True,
+            "weight_decay": 0.25,
+        },
+        None,
+        "Prodigy",
+        {
+            "learning_rate": 0.5,
+            "d0": RATE,
+            "d_coef": 16.0,
+            "beta_3": 0.75,
+            "epsilon": 1e-3,
+            "safeguard_warmup": True,
+            "weight_decay": 0.25,
+        },
+    ),
+}
+
 
 def main() -> None:
     """Write every file anew."""
@@ -996,7 +1267,9 @@ def main() -> None:
         reference: str,
         ours: tuple[str, dict[str, Any]],
         path: Iterable[Arrays],
+        evaluated: Arrays,
     ) -> None:
+        path = list(path)
         package = reference.partition(".")[0]
         head = {
             "package": package,
@@ -1007,24 +1280,34 @@ def main() -> None:
             "arguments": ours[1],
             "weights": rounded(weights),
         }
+        if evaluated:
+            head["evaluated"] = rounded(evaluated)
         store(FOLDER / f"{package}_{case}.json", head, gradients, path)
 
-    like_torch = ((torch.optim, TORCH), (pytorch_optimizer, PYTORCH_OPTIMIZER))
+    like_torch = (
+        (torch.optim, TORCH),
+        (pytorch_optimizer, PYTORCH_OPTIMIZER),
+        (schedulefree, SCHEDULEFREE),
+        (prodigyopt, PRODIGYOPT),
+    )
     for package, cases in like_torch:
         for case, (name, arguments, step_lr, *ours) in cases.items():
             reference = call(f"{package.__name__}.{name}", arguments)
             if step_lr is not None:
                 reference += ", " + call("StepLR", step_lr)
             optimizer_class = getattr(package, name)
-            path = follow_torch(optimizer_class, arguments, step_lr, weights, gradients)
-            keep(case, reference, ours, path)
+            evaluated: Arrays = []
+            path = follow_torch(
+                optimizer_class, arguments, step_lr, weights, gradients, evaluated
+            )
+            keep(case, reference, ours, path, evaluated)
     for case, (transforms, accumulation, *ours) in OPTAX.items():
         reference = ", ".join(call_optax(n, a) for n, a in transforms)
         reference = f"optax.chain({reference})"
         if accumulation > 1:
             reference = f"optax.MultiSteps({reference}, {accumulation})"
         path = follow_optax(transforms, accumulation, weights, gradients)
-        keep(case, reference, ours, path)
+        keep(case, reference, ours, path, [])
 
 
 if __name__ == "__main__":

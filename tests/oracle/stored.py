@@ -20,6 +20,8 @@ class Stored(NamedTuple):
     weights: list[np.ndarray]
     gradients: list[list[np.ndarray]]
     trajectory: list[list[np.ndarray]]
+    #: Weights to evaluate with after the last step, where they are others.
+    evaluated: list[np.ndarray] | None
 
 
 def arrays(step: list[Any]) -> list[np.ndarray]:
@@ -36,4 +38,5 @@ def load(case: str) -> Stored:
         arrays(content["weights"]),
         [arrays(step) for step in content["gradients"]],
         [arrays(step) for step in content["trajectory"]],
+        arrays(content["evaluated"]) if "evaluated" in content else None,
     )

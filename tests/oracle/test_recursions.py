@@ -187,6 +187,90 @@ LION: list[dict[str, Any]] = [
     {"beta_1": 0.95, "beta_2": 0.8, "weight_decay": 0.25, "learning_rate": DECAYED},
     {"beta_1": 0.9, "beta_2": 0.9, "gradient_accumulation_steps": 3},
 ]
+LAMB: list[dict[str, Any]] = [
+    {},
+    {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3, "weight_decay": 0.25},
+    {"weight_decay": 0.0, "epsilon": 1e-3},
+    {"lower": 1.5, "weight_decay": 0.25},
+    {"upper": 1.25, "weight_decay": 0.25},
+    {"lower": 1.0, "upper": 2.0, "epsilon": 1e-3, "learning_rate": DECAYED},
+    {"epsilon": 1e-3, "epsilon_placement": "hat", "weight_decay": 0.25},
+    {"epsilon": 1e-3, "epsilon_placement": "inside", "weight_decay": 0.25},
+    {"beta_2": 0.6, "amsgrad": True, "weight_decay": 0.125},
+    {"epsilon": 1e-3, "bias_correction": False, "weight_decay": 0.125},
+    {"weight_decay": 0.25, "weight_decay_kind": "l2", "learning_rate": PIECEWISE},
+    {"weight_decay": 0.25, "gradient_accumulation_steps": 3, "clipnorm": 0.5},
+]
+LARS: list[dict[str, Any]] = [
+    {},
+    {"trust_coefficient": 0.25},
+    {"trust_coefficient": 0.25, "weight_decay": 0.25, "epsilon": 1e-3},
+    {"trust_coefficient": 0.25, "epsilon": 0.5, "momentum": 0.75},
+    {"trust_coefficient": 0.25, "weight_decay": 0.0, "momentum": 0.0},
+    {"trust_coefficient": 0.25, "weight_decay": 0.125, "nesterov": True},
+    {"trust_coefficient": 0.5, "weight_decay": 0.25, "learning_rate": DECAYED},
+    {"trust_coefficient": 0.5, "gradient_accumulation_steps": 3, "clipnorm": 0.5},
+]
+#: Matrices and the kernel follow Muon, unless one is the head.
+MUON: list[dict[str, Any]] = [
+    {},
+    {"exclude_head": False},
+    {"exclude_head": False, "nesterov": False, "momentum": 0.75},
+    {"exclude_head": False, "momentum": 0.5, "weight_decay": 0.25},
+    {"exclude_head": False, "scale": "moonlight", "rms_rate": 0.5, "momentum": 0.75},
+    {"exclude_head": False, "scale": "spectral", "nesterov": False, "ns_steps": 3},
+    {"exclude_head": False, "coefficients": "polar_express", "ns_steps": 8},
+    {"exclude_head": False, "coefficients": "polar_express"},
+    {"exclude_head": False, "coefficients": "polar_express", "ns_steps": 10},
+    {"coefficients": "polar_express", "ns_steps": 8, "scale": "moonlight"},
+    {"adam_lr_ratio": 1.0, "adam_beta_1": 0.75, "adam_beta_2": 0.8, "epsilon": 1e-3},
+    {"adam_lr_ratio": 0.5, "weight_decay": 0.25, "learning_rate": DECAYED},
+    {"adam_lr_ratio": 0.5, "weight_decay": 0.125, "adam_weight_decay": 0.5},
+    {"adam_lr_ratio": 0.5, "weight_decay": 0.125, "adam_weight_decay": 0.0},
+    {"adam_lr_ratio": 0.5, "clipnorm": 0.5, "gradient_accumulation_steps": 3},
+]
+SCHEDULE_FREE_SGD: list[dict[str, Any]] = [
+    {},
+    {"beta_1": 0.5, "weight_decay": 0.25},
+    {"warmup_steps": 5, "beta_1": 0.75},
+    {"r": 1.5, "beta_1": 0.75},
+    {"weight_lr_power": 0.0, "learning_rate": PIECEWISE},
+    {"weight_lr_power": 1.5, "warmup_steps": 20, "r": 0.5, "weight_decay": 0.25},
+    {"warmup_steps": 5, "learning_rate": DECAYED},
+    {"warmup_steps": 2, "gradient_accumulation_steps": 3, "clipnorm": 0.5},
+]
+SCHEDULE_FREE_ADAMW: list[dict[str, Any]] = [
+    *SCHEDULE_FREE_SGD,
+    {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3, "weight_decay": 0.25},
+    {"beta_2": 0.0, "epsilon": 1e-3, "warmup_steps": 5, "r": 0.5},
+]
+#: Estimates that grow several times within a dozen steps.
+FALLING = {
+    "class": "StepDecay",
+    "arguments": {"initial_learning_rate": 1.0, "step_size": 5, "gamma": 0.25},
+}
+GROWING = {"d0": 0.0625, "d_coef": 8.0, "learning_rate": 1.0}
+GROWING |= {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}
+PRODIGY: list[dict[str, Any]] = [
+    {"d0": 0.03125, "learning_rate": 1.0},
+    {"d0": 0.03125, "d_coef": 4.0, "learning_rate": 1.0},
+    {**GROWING, "weight_decay": 0.25},
+    {**GROWING, "beta_3": 0.5},
+    {**GROWING, "bias_correction": True, "weight_decay": 0.25},
+    {**GROWING, "growth_rate": 1.25},
+    {**GROWING, "d_coef": 24.0, "safeguard_warmup": True, "learning_rate": FALLING},
+    {**GROWING, "d_coef": 32.0, "learning_rate": PIECEWISE},
+    {
+        **GROWING,
+        "bias_correction": True,
+        "safeguard_warmup": True,
+        "growth_rate": 1.25,
+        "beta_3": 0.75,
+        "weight_decay": 0.125,
+        "learning_rate": 0.5,
+    },
+    {**GROWING, "gradient_accumulation_steps": 3, "clipnorm": 0.5},
+]
 TABLE = {
     "SGD": SGD,
     "RMSprop": RMSPROP,
@@ -200,6 +284,12 @@ TABLE = {
     "Adastand": ADASTAND,
     "Adafactor": ADAFACTOR,
     "Lion": LION,
+    "LAMB": LAMB,
+    "LARS": LARS,
+    "Muon": MUON,
+    "ScheduleFreeSGD": SCHEDULE_FREE_SGD,
+    "ScheduleFreeAdamW": SCHEDULE_FREE_ADAMW,
+    "Prodigy": PRODIGY,
 }
 
 #: A rule of one moment, one of two, one that looks at the weights and whose direction
@@ -209,6 +299,7 @@ DECAYING: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9},
     "Adam": {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
     "Adafactor": {"beta_1": 0.8},
+    "Muon": {"momentum": 0.8, "adam_lr_ratio": 0.5, "epsilon": 1e-3},
 }
 KINDS: list[dict[str, Any]] = [
     {"weight_decay_kind": "decoupled"},
@@ -312,6 +403,54 @@ SCHEDULED: dict[str, list[dict[str, Any]]] = {
         {"beta_2": WAVY},
         {"beta_1": RISING, "beta_2": WAVY, "weight_decay": DECAYS},
     ],
+    "LAMB": [
+        {"beta_1": WAVY, "beta_2": RISING, "epsilon": EPSILONS, "weight_decay": DECAYS},
+        {"lower": stages(0.25, 4.0, 1.0), "weight_decay": 0.25},
+        {"upper": stages(4.0, 0.25, 1.0), "weight_decay": 0.25},
+    ],
+    "LARS": [
+        {"momentum": WAVY, "trust_coefficient": 0.5},
+        {"trust_coefficient": stages(0.25, 0.5, 1.0), "weight_decay": DECAYS},
+        {
+            "epsilon": stages(0.5, 4.0, 1.0),
+            "momentum": RISING,
+            "nesterov": True,
+            "trust_coefficient": 0.5,
+        },
+    ],
+    "Muon": [
+        {"momentum": RISING, "weight_decay": DECAYS, "exclude_head": False},
+        {"scale": "moonlight", "rms_rate": stages(0.25, 0.5, 0.125)},
+        {
+            "adam_lr_ratio": 1.0,
+            "adam_beta_1": WAVY,
+            "adam_beta_2": RISING,
+            "adam_weight_decay": DECAYS,
+            "epsilon": EPSILONS,
+        },
+    ],
+    "ScheduleFreeSGD": [
+        {"r": stages(1.0, 0.25, 2.0), "weight_decay": DECAYS},
+        {"weight_lr_power": stages(1.0, 0.25, 0.5)},
+    ],
+    "ScheduleFreeAdamW": [
+        {"beta_2": WAVY, "epsilon": EPSILONS, "weight_decay": DECAYS},
+        {"r": stages(1.0, 0.25, 2.0)},
+    ],
+    "Prodigy": [
+        {
+            **GROWING,
+            "beta_1": WAVY,
+            "beta_2": RISING,
+            "beta_3": WAVY,
+            "epsilon": EPSILONS,
+            "weight_decay": DECAYS,
+        },
+        {**GROWING, "beta_1": WAVY, "bias_correction": True},
+        {**GROWING, "beta_2": RISING, "beta_3": 0.875, "bias_correction": True},
+        {**GROWING, "d_coef": stages(8.0, 2.0, 16.0)},
+        {**GROWING, "growth_rate": stages(1.125, 1.5, 1.25)},
+    ],
 }
 
 
@@ -366,6 +505,12 @@ def dtype(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def whole_rules(cases: list[Any]) -> list[Any]:
+    """Choose the rules that look at weights, at all tensors or at singular values."""
+    names = {"LAMB", "LARS", "Muon", "Prodigy", *recursions.SCHEDULE_FREE}
+    return [each for each in cases if each.values[0] in names]
+
+
 def gap(one: list[np.ndarray], other: list[np.ndarray]) -> float:
     """Find the largest difference between the weights of two paths."""
     return max(np.max(np.abs(a - b)) for a, b in zip(one, other, strict=True))
@@ -387,6 +532,39 @@ def test_follows_the_recursion(
 ) -> None:
     """Step by step, over scalars, vectors, matrices, kernels and a zero gradient."""
     assert_follows_the_recursion(rule, arguments, dtype)
+
+
+@pytest.mark.parametrize(("rule", "arguments"), whole_rules(CASES))
+def test_each_argument_of_a_case_matters(rule: str, arguments: dict[str, Any]) -> None:
+    """Without it the path is another one, by more than the cases tolerate."""
+    path = recursions.run(rule, arguments, WEIGHTS, GRADIENTS)
+    for name in arguments.keys() - {"learning_rate"}:
+        rest = {key: value for key, value in arguments.items() if key != name}
+        other = recursions.run(rule, rest, WEIGHTS, GRADIENTS)
+        assert gap(path[-1], other[-1]) > 1e-6, name
+
+
+@pytest.mark.parametrize(
+    ("rule", "arguments"),
+    [c for c in CASES + SCHEDULED_CASES if c.values[0] in recursions.SCHEDULE_FREE],
+)
+def test_evaluates_at_the_average(
+    rule: str, arguments: dict[str, Any], dtype: str
+) -> None:
+    """What is evaluated comes and goes without a trace, wherever training stands."""
+    optimizer = driving.build(rule, arguments)
+    variables = [driving.new_variable(w, dtype) for w in WEIGHTS]
+    trained, evaluated = [], []
+    for step in GRADIENTS:
+        trained += driving.apply_all(optimizer, variables, [step], dtype)
+        optimizer.put_in_averaged_weights()
+        evaluated.append(driving.values(variables))
+        optimizer.put_in_trained_weights()
+    points = (WEIGHTS, GRADIENTS)
+    expected = recursions.run(rule, arguments, *points, evaluated=True)
+    driving.assert_same_path(evaluated, expected, dtype)
+    expected = recursions.run(rule, arguments, *points)
+    driving.assert_same_path(trained, expected, dtype)
 
 
 @pytest.mark.parametrize(("rule", "arguments"), KIND_CASES)

@@ -16,5 +16,10 @@ def test_follows_the_reference(case: str) -> None:
     path = stored.load(case)
     dtype = driving.best_precision()
     optimizer = driving.build(path.optimizer, path.arguments)
-    actual = driving.run(optimizer, path.weights, path.gradients, dtype)
+    variables = [driving.new_variable(w, dtype) for w in path.weights]
+    actual = driving.apply_all(optimizer, variables, path.gradients, dtype)
     driving.assert_same_path(actual, path.trajectory, dtype)
+    assert optimizer.has_averages == (path.evaluated is not None)
+    if path.evaluated is not None:
+        optimizer.put_in_averaged_weights()
+        driving.assert_same_path([driving.values(variables)], [path.evaluated], dtype)

@@ -22,6 +22,16 @@ def test_recursion_follows_the_reference(case: str) -> None:
             np.testing.assert_allclose(
                 tensor, reference, rtol=1e-12, atol=1e-12, err_msg=f"step {step}"
             )
+    if path.evaluated is not None:
+        *_, last = recursions.run(
+            path.optimizer,
+            path.arguments,
+            path.weights,
+            path.gradients,
+            evaluated=True,
+        )
+        for tensor, reference in zip(last, path.evaluated, strict=True):
+            np.testing.assert_allclose(tensor, reference, rtol=1e-12, atol=1e-12)
 
 
 def test_every_rule_but_adastand_has_a_reference() -> None:
