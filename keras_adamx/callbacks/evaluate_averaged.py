@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_adamx.core.bridge import layers_of
 from keras_adamx.core.optimizer import Optimizer
 
 
@@ -53,21 +54,24 @@ class EvaluateAveraged(keras.callbacks.Callback):
         self._fitting = False
 
     @property
+    def _any_optimizer(self) -> Any:
+        outer = getattr(self.model, "optimizer", None)
+        return getattr(outer, "inner_optimizer", outer)
+
+    @property
     def _optimizer(self) -> Optimizer:
-        outer = self.model.optimizer
-        optimizer = getattr(outer, "inner_optimizer", outer)
+        optimizer = self._any_optimizer
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
                 "EvaluateAveraged needs an optimizer of keras_adamx. Received: "
-                f"{outer!r}"
+                f"{optimizer!r}"
             )
         return optimizer
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         # Some releases of Keras count the variables before `on_train_begin`.
-        outer = getattr(model, "optimizer", None)
-        optimizer = getattr(outer, "inner_optimizer", outer)
+        optimizer = self._any_optimizer
         if isinstance(optimizer, Optimizer) and optimizer.entries:
             optimizer.prepare_averaged_weights()
 
@@ -121,8 +125,8 @@ class EvaluateAveraged(keras.callbacks.Callback):
 
     @property
     def _norms(self) -> list[Any]:
-        flat = self.model._flatten_layers(include_self=False)
-        return [x for x in flat if isinstance(x, keras.layers.BatchNormalization)]
+        norm = keras.layers.BatchNormalization
+        return [layer for layer in layers_of(self.model) if isinstance(layer, norm)]
 
     @property
     def _moving(self) -> list[Any]:

@@ -242,6 +242,11 @@ def _takes_argument(function: Any) -> bool:
     )
 
 
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers, those within layers included."""
+    return list(model._flatten_layers(include_self=False))
+
+
 def has_value(variable: keras.Variable) -> bool:
     """False on JAX where an error ended `fit`: the values went with the step."""
     return variable._value is not None
