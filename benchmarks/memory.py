@@ -3,23 +3,31 @@
     python -m benchmarks.memory --optimizers adam adafactor --state-dtypes int8
 
 Counted: the sizes of `optimizer.variables` for one square kernel and a bias. Measured:
-how much the resident memory of a process of its own has grown after `build` and one
-step; weights and gradients are there before, and a first optimizer of the same class
-has already paid for what is compiled and loaded on demand. Ours once for each dtype in
-which it can store its state.
+how much the resident memory of a process of its own has grown after `build` and two
+steps, beyond what it grows for a kernel of 1000 x 1000, divided by the parameters that
+the one has more. So what compiling leaves behind, the same for both, does not count;
+neither does what was freed, which the allocator is told to give back. Weights and
+gradients are there before. Ours once for each dtype in which it can store its state.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
-from typing import Any
+import statistics
+from typing import Any, NamedTuple
 
 from benchmarks import measure
 
 # Keras has nothing like them.
 WITHOUT_TWIN = ("adastand", "lars", "prodigy", "schedulefreesgd", "sdprop")
 STATE_DTYPES = ("float32", "bfloat16", "int8")
+# Side of the kernel beyond whose growth that of the larger one is measured.
+SMALL = 1000
+# Optimizers before those that are measured: they load and allocate what all share.
+WARM_UP = 2
+REPEATS = 3
 
 
 def parse() -> argparse.Namespace:
@@ -27,7 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--backend", default="tensorflow")
     parser.add_argument("--optimizers", nargs="*", default=[])
     parser.add_argument("--state-dtypes", nargs="+", default=list(STATE_DTYPES))
-    parser.add_argument("--units", type=int, default=5000, help="side of the kernel")
+    parser.add_argument("--units", type=int, default=10000, help="side of the kernel")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--library", default="ours", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -58,8 +66,6 @@ def rows(arguments: argparse.Namespace) -> list[measure.Row]:
 
 def child(arguments: argparse.Namespace) -> None:
     """Measure one optimizer."""
-    import psutil
-
     import keras_adamx
 
     name = arguments.optimizers[0]
@@ -69,17 +75,54 @@ def child(arguments: argparse.Namespace) -> None:
             return keras_adamx.get(name, state_dtype=arguments.state_dtypes[0])
         return measure.keras_twin(name)[1]()
 
-    one_step(make(), *tensors(3))
-    variables, gradients = tensors(arguments.units)
-    parameters = arguments.units**2 + arguments.units
-    optimizer = make()
+    # Nothing is freed before the last measurement.
+    kept = [grow(make(), SMALL) for _ in range(WARM_UP)]
+    small = [grow(make(), SMALL) for _ in range(REPEATS)]
+    large = grow(make(), arguments.units)
+    kept += [*small, large]
+    compiled = statistics.median(each.growth for each in small)
+    more = parameters_of(arguments.units) - parameters_of(SMALL)
+    counted = sum(
+        v.numpy().nbytes for v in large.optimizer.variables if len(v.shape) > 0
+    )
+    measure.emit(
+        {
+            "counted": counted / parameters_of(arguments.units),
+            "measured": (large.growth - compiled) / more,
+        }
+    )
+
+
+def parameters_of(units: int) -> int:
+    return units**2 + units
+
+
+class Grown(NamedTuple):
+    """What an optimizer has added to the process, and all that is to stay alive."""
+
+    growth: int
+    optimizer: Any
+    others: Any
+
+
+def grow(optimizer: Any, units: int) -> Grown:
+    """Let an optimizer make its state and use it."""
+    variables, gradients = tensors(units)
+    before = resident()
+    steps = two_steps(optimizer, variables, gradients)
+    return Grown(resident() - before, optimizer, (variables, gradients, steps))
+
+
+def resident() -> int:
+    """Bytes of memory that the process holds and uses."""
+    import keras
+    import psutil
+
+    # TensorFlow gives an array back only when it is next called.
+    keras.ops.convert_to_tensor([0.0])
     gc.collect()
-    before = psutil.Process().memory_info().rss
-    one_step(optimizer, variables, gradients)
-    gc.collect()
-    grown = psutil.Process().memory_info().rss - before
-    counted = sum(v.numpy().nbytes for v in optimizer.variables if len(v.shape) > 0)
-    measure.emit({"counted": counted / parameters, "measured": grown / parameters})
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return psutil.Process().memory_info().rss
 
 
 def tensors(units: int) -> tuple[list[Any], list[Any]]:
@@ -88,23 +131,29 @@ def tensors(units: int) -> tuple[list[Any], list[Any]]:
 
     random = np.random.default_rng(0)
     arrays = [
-        random.normal(size=s).astype("float32") for s in ((units, units), (units,))
+        random.standard_normal(size, dtype="float32")
+        for size in ((units, units), (units,))
     ]
     variables = [keras.Variable(array) for array in arrays]
     return variables, [keras.ops.convert_to_tensor(array) for array in arrays]
 
 
-def one_step(optimizer: Any, variables: list[Any], gradients: list[Any]) -> None:
-    """A step in a graph, where Keras' optimizers need no temporaries of their own."""
+def two_steps(optimizer: Any, variables: list[Any], gradients: list[Any]) -> Any:
+    """In a graph, where Keras' optimizers need no temporaries of their own."""
     import keras
 
     optimizer.build(variables)
+
+    def step() -> None:
+        optimizer.apply(gradients, variables)
+
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        tf.function(lambda: optimizer.apply(gradients, variables))()
-    else:
-        optimizer.apply(gradients, variables)
+        step = tf.function(step)
+    for _ in range(2):
+        step()
+    return step
 
 
 if __name__ == "__main__":
