@@ -8,6 +8,9 @@ steps, beyond what it grows for a kernel of 1000 x 1000, divided by the paramete
 the one has more. So what compiling leaves behind, the same for both, does not count;
 neither does what was freed, which the allocator is told to give back. Weights and
 gradients are there before. Ours once for each dtype in which it can store its state.
+
+"each of 4": counted on one of four devices of JAX that share the data, with
+`shard_state`.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import os
 import statistics
 from typing import Any, NamedTuple
 
@@ -28,6 +32,7 @@ SMALL = 1000
 # Optimizers before those that are measured: they load and allocate what all share.
 WARM_UP = 2
 REPEATS = 3
+DEVICES = 4
 
 
 def parse() -> argparse.Namespace:
@@ -36,6 +41,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--optimizers", nargs="*", default=[])
     parser.add_argument("--state-dtypes", nargs="+", default=list(STATE_DTYPES))
     parser.add_argument("--units", type=int, default=10000, help="side of the kernel")
+    parser.add_argument("--devices", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--library", default="ours", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -60,6 +66,10 @@ def rows(arguments: argparse.Namespace) -> list[measure.Row]:
                 passed += ["--state-dtypes", library]
             [result] = measure.run_child("benchmarks.memory", arguments.backend, passed)
             row |= {f"{label}, {k}": f"{v:.3f}" for k, v in result.items()}
+        passed = ["--optimizers", name, "--units", str(arguments.units)]
+        passed += ["--devices", str(DEVICES)]
+        [result] = measure.run_child("benchmarks.memory", "jax", passed)
+        row |= {f"float32, each of {DEVICES}": f"{result['counted']:.3f}"}
         found.append(row)
     return found
 
@@ -91,6 +101,27 @@ def child(arguments: argparse.Namespace) -> None:
             "measured": (large.growth - compiled) / more,
         }
     )
+
+
+def child_on_devices(arguments: argparse.Namespace) -> None:
+    """Count what the first of several devices holds."""
+    os.environ["XLA_FLAGS"] = (
+        f"--xla_force_host_platform_device_count={arguments.devices}"
+    )
+    import keras
+
+    import keras_adamx
+
+    mesh = keras.distribution.DeviceMesh((arguments.devices,), ("batch",))
+    keras.distribution.set_distribution(keras.distribution.DataParallel(mesh))
+    optimizer = keras_adamx.get(arguments.optimizers[0], shard_state=True)
+    optimizer.build(tensors(arguments.units)[0])
+    held = sum(
+        v.value.addressable_shards[0].data.nbytes
+        for v in optimizer.variables
+        if len(v.shape) > 0
+    )
+    measure.emit({"counted": held / parameters_of(arguments.units)})
 
 
 def parameters_of(units: int) -> int:
@@ -158,7 +189,9 @@ def two_steps(optimizer: Any, variables: list[Any], gradients: list[Any]) -> Any
 
 if __name__ == "__main__":
     options = parse()
-    if options.child:
+    if options.child and options.devices:
+        child_on_devices(options)
+    elif options.child:
         child(options)
     else:
         measure.show("Bytes of state a parameter", rows(options))

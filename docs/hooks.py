@@ -385,7 +385,8 @@ def state_table() -> str:
     """How many numbers each optimizer keeps for a kernel, with its defaults."""
     rows = []
     for name, cls in optimizers().items():
-        slots = list(cls().slots(keras_adamx.rule.Weights("kernel", KERNEL)))
+        kernel = keras_adamx.rule.Weights("kernel", KERNEL)
+        slots = [slot.for_weights(kernel) for slot in cls().slots(kernel)]
         size = 0
         for slot in slots:
             length = 1

@@ -1,6 +1,7 @@
 """Settings that every test runs under, whatever the backend."""
 
 import os
+import tempfile
 from importlib import metadata
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -14,6 +15,15 @@ os.environ.setdefault(
     + " --xla_cpu_use_fusion_emitters=false"
     * (os.environ["KERAS_BACKEND"] == "jax" and metadata.version("jax") >= "0.6"),
 )
+# Many tests compile the same on JAX: one process does, for the others of this run too.
+if (
+    os.environ["KERAS_BACKEND"] == "jax"
+    and "JAX_COMPILATION_CACHE_DIR" not in os.environ
+):
+    _compiled = tempfile.TemporaryDirectory(prefix="compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import keras
 import pytest
@@ -24,10 +34,20 @@ from tests import problem
 BACKEND = keras.backend.backend()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run be for some of the optimizers only."""
+    parser.addoption(
+        "--optimizers",
+        default=",".join(problem.OPTIMIZERS),
+        help="names of optimizers, for tests that run for each: adamw,muon",
+    )
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `name` runs for every registered optimizer."""
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", problem.OPTIMIZERS)
+        chosen = metafunc.config.getoption("--optimizers").split(",")
+        metafunc.parametrize("name", chosen)
 
 
 # What checks the core rather than a rule.
@@ -52,6 +72,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marker = item.get_closest_marker("backend")
         if marker is not None and BACKEND not in marker.args:
             item.add_marker(pytest.mark.skip(f"for {' and '.join(marker.args)}"))
+    # The longest comes first, so that no process waits for it in the end.
+    items.sort(key=lambda item: item.path.name != "test_resume.py")
 
 
 @pytest.fixture(autouse=True)

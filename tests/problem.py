@@ -132,6 +132,23 @@ def compiled(optimizer: Any, **arguments: Any) -> keras.Sequential:
     return model
 
 
+def tame(name: str) -> dict[str, Any]:
+    """Arguments with which rounding in gradients stays rounding in the weights.
+
+    The steps are large enough to compare, and what rounding leaves of a gradient of
+    zero becomes none.
+    """
+    found = {
+        "adadelta": {"learning_rate": 1.0},
+        "lars": {"learning_rate": 0.2, "trust_coefficient": 0.01},
+        "muon": {"learning_rate": 0.002},
+        "prodigy": {"learning_rate": 1.0, "d0": 1e-3, "growth_rate": 1.02},
+    }.get(name, {"learning_rate": 0.01})
+    if name != "adadelta" and "epsilon" in keras_adamx.get(name).arguments:
+        found["epsilon"] = 1e-2
+    return found
+
+
 def fit(model: keras.Model, epochs: int, initial_epoch: int = 0, **more: Any) -> Any:
     """Train in a fixed order of batches."""
     x, y = dataset()

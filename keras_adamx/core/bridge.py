@@ -255,3 +255,8 @@ def has_value(variable: keras.Variable) -> bool:
 def path_of(variable: Any) -> str:
     """Path of a variable: Keras' path, or the name of a bare tf.Variable."""
     return getattr(variable, "path", None) or variable.name.split(":")[0]
+
+
+def layout_of(variable: Any) -> Any:
+    """How `keras.distribution` lays a variable out over devices, or None."""
+    return getattr(variable, "_layout", None)

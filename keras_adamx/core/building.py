@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
-from keras_adamx.core import backend, codecs, groups, rounding
+from keras_adamx.core import backend, codecs, groups, layouts, rounding
 from keras_adamx.core.bridge import path_of
 from keras_adamx.core.settings import Settings, product_of
 from keras_adamx.core.slots import RESERVED, Slot, Weights
@@ -149,19 +148,19 @@ def _entry(
     if not bare:
         _check_slots(settings, about, slots)
 
-    def state(part: codecs.Part) -> Any:
+    def state(slot: Slot, part: codecs.Part) -> Any:
         return backend.new_variable(
             optimizer,
             variable,
             shape=part.shape,
             initializer=_constant(part.initial),
             dtype=part.dtype,
-            layout=_layout(variable, part, shape),
+            layout=layouts.of_state(optimizer, variable, slot, part),
             name=f"{path.replace('/', '_')}_{part.name.replace('.', '_')}",
         )
 
     def whole(name: str) -> Any:
-        return state(codecs.Part(name, shape, compute_dtype, 0.0))
+        return state(Slot(name), codecs.Part(name, shape, compute_dtype, 0.0))
 
     chosen, stored = {}, {}
     for slot in slots:
@@ -170,7 +169,7 @@ def _entry(
         )
         chosen[slot.name] = codec
         for part in codec.parts(slot, shape if slot.shape is None else slot.shape):
-            stored[part.name] = state(part)
+            stored[part.name] = state(slot, part)
     return Entry(
         position=position,
         variable=variable,
@@ -207,11 +206,7 @@ def _slots(
     for name in transforms:
         for slot in settings.transforms[name].slots(weights):
             own.append(slot._replace(name=f"{name}.{slot.name}"))
-    # Not a number until the first step: the weights may be loaded before.
-    return tuple(
-        slot._replace(initial=math.nan) if slot.begins_as_weights else slot
-        for slot in own
-    )
+    return tuple(slot.for_weights(weights) for slot in own)
 
 
 def _check_slots(settings: Settings, weights: Weights, slots: Iterable[Slot]) -> None:
@@ -223,11 +218,11 @@ def _check_slots(settings: Settings, weights: Weights, slots: Iterable[Slot]) ->
             f"and from {sorted(RESERVED)}. Received: {names}"
         )
     for each in (rule, *settings.transforms.values()):
-        own = each.slots(weights)
+        own = [slot.for_weights(weights) for slot in each.slots(weights)]
         if each.elementwise and any(slot.shape not in (None, shape) for slot in own):
             raise ValueError(
                 f"{type(each).__name__} is `elementwise`: its slots must have the "
-                f"shape of the weights. Received: {list(each.slots(weights))}"
+                f"shape of the weights. Received: {own}"
             )
 
 
@@ -235,18 +230,6 @@ def _passes_filter(settings: Settings, about: Weights) -> bool:
     if settings.rule.weight_decay_filter is None:
         return True
     return len(about.shape) >= 2 and not about.is_bias
-
-
-def _layout(variable: Any, part: codecs.Part, shape: tuple[int, ...]) -> Any:
-    """Where the parts of the variable are, for what has its shape or blocks of it."""
-    layout = getattr(variable, "_layout", None)
-    if layout is None or part.shape == shape:
-        return layout if part.shape == shape else None
-    if not part.whole and isinstance(layout, keras.distribution.TensorLayout):
-        # Blocks run along the last axis, which need not be a multiple of them.
-        axes = (*layout.axes[:-1], None)
-        return keras.distribution.TensorLayout(axes, layout.device_mesh)
-    return None
 
 
 def weights_of(variable: Any) -> Weights:

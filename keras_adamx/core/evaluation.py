@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras import ops
 
 from keras_adamx.core import backend, stepping
+from keras_adamx.core.bridge import layout_of
 from keras_adamx.core.program import Program
 from keras_adamx.core.transforms import Transform
 from keras_adamx.core.update import prepared_state
@@ -64,7 +65,7 @@ def prepare(optimizer: Optimizer) -> None:
                     shape=entry.shape,
                     initializer="zeros",
                     dtype=entry.dtype,
-                    layout=getattr(entry.variable, "_layout", None),
+                    layout=layout_of(entry.variable),
                     name=f"{entry.path.replace('/', '_')}_trained",
                 )
                 trained = {**optimizer.trained, entry.position: kept}

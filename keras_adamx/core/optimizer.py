@@ -89,6 +89,10 @@ class Optimizer(Options):
             the step (nothing changes but `skipped_steps`), or "raise". A compiled
             training step cannot raise on JAX, nor under `jit_compile=True` on
             TensorFlow: it skips, and the error comes at the end of `fit`.
+        shard_state: Whether each device of a `keras.distribution` on JAX that shares
+            the data holds only its part of the state, of what can be divided evenly,
+            rather than all of it (ZeRO-1). The weights move as they would otherwise,
+            and files are the same. Nothing changes on one device or another backend.
         jit_compile: "auto", True or False: whether the update runs as one compiled
             program where Keras does not compile it anyway. "auto" and True do so on
             TensorFlow (XLA) and JAX; PyTorch runs op by op.

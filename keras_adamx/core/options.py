@@ -85,6 +85,7 @@ class Options(KerasOptimizer):
     state_dtype: str = choice("float32", codecs.STATE_DTYPES)
     sparse: str = choice("dense", ("dense", "lazy"))
     nonfinite: str = choice("propagate", ("propagate", "skip", "raise"))
+    shard_state: bool = flag(False)
     jit_compile: bool | str = choice("auto", ("auto", True, False))
     name: str | None = text(None, optional=True)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_adamx.core import building, codecs, evaluation, rounding
+from keras_adamx.core import backend, building, codecs, evaluation, rounding
 
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
@@ -102,9 +102,10 @@ def _groups(optimizer: Optimizer) -> list[Any]:
 
 def _array(variable: Any) -> np.ndarray:
     """The value as an array; bfloat16, which files do not know, as its bits."""
+    value = backend.whole(variable)
     if keras.backend.standardize_dtype(variable.dtype) != "bfloat16":
-        return keras.ops.convert_to_numpy(variable)
-    wide = keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
+        return keras.ops.convert_to_numpy(value)
+    wide = keras.ops.convert_to_numpy(keras.ops.cast(value, "float32"))
     return (wide.view(np.uint32) >> 16).astype(np.uint16)
 
 

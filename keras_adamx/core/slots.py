@@ -35,6 +35,8 @@ class Slot(NamedTuple):
         begins_as_weights: Whether the quantity begins as the weights that the variable
             has at its first step, which may have been loaded since `build`. Stored in
             float32 always.
+        axes: Instead of a shape, the axes of the weights that the quantity has: `(0,)`
+            for a number a row. On several devices it is then laid out as they are.
     """
 
     name: str
@@ -44,6 +46,14 @@ class Slot(NamedTuple):
     low_precision: bool = True
     holds: str = ""
     begins_as_weights: bool = False
+    axes: tuple[int, ...] | None = None
+
+    def for_weights(self, weights: Weights) -> Slot:
+        """The slot with what follows from the variable."""
+        if self.axes is not None:
+            return self._replace(shape=tuple(weights.shape[i] for i in self.axes))
+        # Not a number until the first step: the weights may be loaded before.
+        return self._replace(initial=math.nan) if self.begins_as_weights else self
 
 
 # Layers within Keras' attention whose kernels end with two axes of outputs.

@@ -68,9 +68,9 @@ class Adafactor(Optimizer):
 
     def slots(self, weights: Weights) -> Iterable[Slot]:
         if len(weights.shape) >= 2:
-            *outer, rows, columns = weights.shape
-            yield Slot("rows", shape=(*outer, rows), nonnegative=True)
-            yield Slot("columns", shape=(*outer, columns), nonnegative=True)
+            *outer, row, column = range(len(weights.shape))
+            yield Slot("rows", axes=(*outer, row), nonnegative=True)
+            yield Slot("columns", axes=(*outer, column), nonnegative=True)
         else:
             yield Slot("velocity", nonnegative=True)
         if self.beta_1 is not None:

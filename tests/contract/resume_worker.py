@@ -70,9 +70,16 @@ def grouped(optimizer: str) -> keras.Sequential:
     return model
 
 
+# Under both the slots are those of the rule; what surrounds them is the core's.
+RUNS = [
+    *itertools.product(problem.OPTIMIZERS, (grouped,)),
+    *itertools.product(problem.KINDS, (plain,)),
+]
+
+
 def main(part: str, folder: Path) -> None:
-    """Train the part and leave a file, or the weights, for each optimizer."""
-    for name, make in itertools.product(problem.OPTIMIZERS, (plain, grouped)):
+    """Train the part and leave a file, or the weights, for each run."""
+    for name, make in RUNS:
         path = folder / f"{name}-{make.__name__}.keras"
         if part == "second":
             model = keras.saving.load_model(path)

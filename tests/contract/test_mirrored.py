@@ -1,9 +1,11 @@
-"""Two mirrored devices train like one, clipping included."""
+"""Two mirrored devices train like one, with all that surrounds the rules."""
 
 import subprocess
 import sys
 
 import pytest
+
+from tests import problem
 
 
 @pytest.mark.backend("tensorflow")
@@ -17,10 +19,10 @@ def test_mirrored_strategy():
         check=False,
     )
     assert worker.returncode == 0, worker.stderr[-3000:]
-    apart = {
-        " ".join(words): float(distance)
-        for *words, distance in map(str.split, worker.stdout.splitlines())
-    }
-    assert len(apart) > 10
-    for case, distance in apart.items():
-        assert distance < 1e-5, case
+    cases = [line.split() for line in worker.stdout.splitlines()]
+    assert {name for name, *_ in cases} == set(problem.OPTIMIZERS)
+    for name, kind, apart, moved in cases:
+        assert float(moved) > 1e-4, (name, kind)
+        # Rounding in a gradient may move a code of low-precision state.
+        bound = 1e-3 if kind in ("bfloat16", "int8") else 1e-6
+        assert float(apart) < bound, (name, kind)

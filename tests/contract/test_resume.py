@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from tests import problem
+from tests.contract import resume_worker
 
 
 def test_resumed_runs_equal_uninterrupted_ones(tmp_path):
@@ -17,14 +17,13 @@ def test_resumed_runs_equal_uninterrupted_ones(tmp_path):
             timeout=900,
         )
     different = []
-    for name in problem.OPTIMIZERS:
-        for how in ("plain", "grouped"):
-            whole, resumed = (
-                list(np.load(tmp_path / f"{name}-{how}.{part}.npz").values())
-                for part in ("whole", "second")
-            )
-            assert len(whole) == len(resumed)
-            assert any(np.any(value) for value in resumed)
-            if not all(np.array_equal(a, b) for a, b in zip(whole, resumed)):
-                different.append((name, how))
+    for name, make in resume_worker.RUNS:
+        whole, resumed = (
+            list(np.load(tmp_path / f"{name}-{make.__name__}.{part}.npz").values())
+            for part in ("whole", "second")
+        )
+        assert len(whole) == len(resumed)
+        assert any(np.any(value) for value in resumed)
+        if not all(np.array_equal(a, b) for a, b in zip(whole, resumed)):
+            different.append((name, make.__name__))
     assert different == []

@@ -125,7 +125,7 @@ def test_zero_gradients_do_no_harm(name):
 
 def test_constant_gradients_stay_finite(name):
     optimizer = keras_adamx.get(name, **problem.EXTRA.get(name, {}))
-    trained = problem.variables()
+    trained = problem.variables(((), (4, 3)))
     for _ in range(300):
         optimizer.apply([ops.full(v.shape, 0.5) for v in trained], trained)
     for value in problem.values(trained):
@@ -183,7 +183,9 @@ def test_weight_decay_is_decoupled_and_can_be_excluded(name):
     one, other = problem.train(decayed, 1), problem.train(plain, 1)
     for i, (a, b, w) in enumerate(zip(one, other, start)):
         expected = b if i == 1 else b - 0.25 * 0.5 * w
-        np.testing.assert_allclose(a, expected, rtol=2e-6, atol=1e-7)
+        # Compiled another way, products of matrices are rounded otherwise.
+        rtol, atol = (1e-5, 5e-6) if name == "muon" else (2e-6, 1e-7)
+        np.testing.assert_allclose(a, expected, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("clipping", ["clipnorm", "clipvalue", "global_clipnorm"])

@@ -141,6 +141,16 @@ def test_bfloat16(run):
         assert float(accuracy) > 0.8
 
 
+def test_multi_process(run):
+    output = run(EXAMPLES / "multi_process.py", "--epochs", 1)
+
+    (one, loss, whole), (two, same, half) = table_rows(output)
+    assert (one, two) == ("1", "2")
+    assert abs(float(loss) - float(same)) < 1e-3
+    assert float(half.replace(",", "")) < 0.51 * float(whole.replace(",", ""))
+    assert float(re.search(r"tensor of the state: (\S+)", output)[1]) < 1e-5
+
+
 def test_batches_depend_on_seed_and_step_alone(run):
     output = run(
         "-c",

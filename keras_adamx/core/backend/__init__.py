@@ -11,6 +11,7 @@
 - `read`: the value of a variable as a tensor.
 - `to_dense`: a gradient as a dense tensor, repeated rows summed.
 - `to_rows`: the rows of a gradient that has only some, or None if it is dense.
+- `whole`: the value of a variable whose parts may be on several machines.
 - `when`: values changed by a function if a condition holds, else as they are.
 """
 
@@ -40,3 +41,4 @@ read = _module.read
 to_dense = _module.to_dense
 to_rows = _module.to_rows
 when = _module.when
+whole = _module.whole

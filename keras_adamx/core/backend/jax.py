@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import keras
+from jax.experimental import multihost_utils
 
 from keras_adamx.core import jobs as work
 
@@ -122,3 +123,11 @@ outside_graph = jax.ensure_compile_time_eval
 
 def read(x: Any) -> Any:
     return x.value if isinstance(x, keras.Variable) else x
+
+
+def whole(variable: Any) -> Any:
+    value = read(variable)
+    if value.is_fully_addressable or value.is_fully_replicated:
+        return value
+    # Parts of it are in other processes, which all come by here.
+    return multihost_utils.process_allgather(value, tiled=True)

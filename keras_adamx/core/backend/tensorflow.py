@@ -325,3 +325,7 @@ def native(variable: Any) -> Any:
 def read(x: Any) -> Any:
     """The value as a tensor; Keras' own conversion returns variables as they are."""
     return tf.convert_to_tensor(native(x))
+
+
+def whole(variable: Any) -> Any:
+    return read(variable)

@@ -147,3 +147,7 @@ outside_graph = contextlib.nullcontext
 def read(x: Any) -> Any:
     # Detached: what a step computes is no part of the user's graph.
     return x.value.detach() if isinstance(x, keras.Variable) else x
+
+
+def whole(variable: Any) -> Any:
+    return read(variable)

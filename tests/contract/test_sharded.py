@@ -1,0 +1,35 @@
+"""Four devices of JAX train like one; each holds the part of the state that is its."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests import problem
+
+
+@pytest.mark.backend("tensorflow")  # In processes of its own, once.
+@pytest.mark.slow
+def test_sharded_variables(tmp_path):
+    environment = {
+        "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    }
+    worker = subprocess.run(
+        [sys.executable, "-m", "tests.contract.sharded_worker", str(tmp_path)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert worker.returncode == 0, worker.stderr[-3000:]
+    cases = [line.split() for line in worker.stdout.splitlines()]
+    assert {name for name, *_ in cases} == set(problem.OPTIMIZERS)
+    for name, kind, where, apart, moved, share in cases:
+        assert float(moved) > 1e-4, (name, kind)
+        bound = 2e-4 if kind == "int8" and where != "sharding" else 1e-6
+        assert float(apart) < bound, (name, kind, where)
+        # Biases that cannot be divided are everywhere.
+        assert float(share) < 0.26, (name, kind)
