@@ -8,6 +8,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_adamx.core import backend
 from keras_adamx.core.arguments import (
     Argument,
     choice,
@@ -37,6 +38,9 @@ POLAR_EXPRESS: tuple[Coefficients, ...] = (
 )
 # How far above 1 rounding may lift a singular value.
 _SAFETY = 1.01
+# Elements of the matrices in one batch on a CPU, where what leaves the cache is slow and
+# a large matrix keeps all cores busy by itself.
+_ELEMENTS = 1 << 20
 
 
 def coefficients(name: str, steps: int) -> list[Coefficients]:
@@ -96,8 +100,9 @@ class Muon(Optimizer):
 
     Kernels of convolutions are matrices of (height · width · inputs, outputs), those of
     attention of (inputs, heads · size) or (heads · size, outputs). Matrices of the same
-    shape are worked on as one batch. Vectors, biases, embeddings, and the last matrix
-    of several, the head, follow `AdamW` with its own numbers.
+    shape are worked on as one batch (on a CPU, of up to a million elements). Vectors,
+    biases, embeddings, and the last matrix of several, the head, follow `AdamW` with
+    its own numbers.
 
     When to use: hidden layers of transformers and convolutions. With "moonlight",
     learning rate and weight decay of AdamW fit and `adam_lr_ratio` is 1.
@@ -186,17 +191,16 @@ class Muon(Optimizer):
     ) -> list[Any]:
         polynomials = coefficients(self.coefficients, self.ns_steps)
         safety = 1.0 if self.coefficients == "standard" else _SAFETY
-        batches: dict[Any, list[int]] = {}
         shapes = [about.matrix_shape or about.shape for about in abouts]
-        for i, shape in enumerate(shapes):
-            batches.setdefault(tuple(sorted(shape)), []).append(i)
         found = list(directions)
-        for members in batches.values():
+        for members in _batches(shapes, backend.on_cpu(directions[0])):
             matrices = [ops.reshape(directions[i], shapes[i]) for i in members]
             flat = [x if _is_wide(x) else ops.transpose(x) for x in matrices]
-            results = ops.unstack(
-                orthogonalised(ops.stack(flat), polynomials, safety), len(flat)
-            )
+            if len(flat) > 1:
+                batch = orthogonalised(ops.stack(flat), polynomials, safety)
+                results = ops.unstack(batch, len(flat))
+            else:  # XLA multiplies by the transpose of a matrix without making it.
+                results = [orthogonalised(flat[0], polynomials, safety)]
             for i, x, result in zip(members, matrices, results):
                 result = result if _is_wide(x) else ops.transpose(result)
                 result = self._size(shapes[i], hyper) * result
@@ -210,6 +214,19 @@ class Muon(Optimizer):
         if self.scale == "spectral":
             return (outputs / inputs) ** 0.5
         return hyper.rms_rate * max(inputs, outputs) ** 0.5
+
+
+def _batches(shapes: list[tuple[int, ...]], on_cpu: bool) -> Iterable[list[int]]:
+    """Positions of matrices that are the same but for transposition."""
+    alike: dict[Any, list[int]] = {}
+    for i, shape in enumerate(shapes):
+        alike.setdefault(tuple(sorted(shape)), []).append(i)
+    for (short, long), members in alike.items():
+        most = len(members)
+        if on_cpu:
+            most = max(1, _ELEMENTS // max(1, short * long))
+        for start in range(0, len(members), most):
+            yield members[start : start + most]
 
 
 def _is_wide(x: Any) -> bool:

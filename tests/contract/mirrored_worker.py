@@ -1,8 +1,9 @@
 """Compares training on two devices with training on one.
 
-python -m tests.contract.mirrored_worker
+python -m tests.contract.mirrored_worker [OPTIMIZER ...]
 """
 
+import sys
 from typing import Any
 
 import keras
@@ -82,7 +83,7 @@ def main() -> None:
     devices = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, devices)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    for name in problem.OPTIMIZERS:
+    for name in sys.argv[1:] or problem.OPTIMIZERS:
         for kind, arguments in cases(name).items():
             broken = "nonfinite" in arguments
             weights, skipped = [], []

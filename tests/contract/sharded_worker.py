@@ -1,7 +1,7 @@
 """Compares training on four devices of JAX with training on one.
 
 export KERAS_BACKEND=jax XLA_FLAGS=--xla_force_host_platform_device_count=4
-python -m tests.contract.sharded_worker FOLDER
+python -m tests.contract.sharded_worker FOLDER [OPTIMIZER ...]
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def bytes_a_device(optimizer: keras_adamx.core.optimizer.Optimizer) -> int:
     )
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, optimizers: list[str]) -> None:
     """Print how far the weights are from those of one device."""
     data_parallel = distribution.DataParallel(
         device_mesh=distribution.DeviceMesh((DEVICES,), ("batch",))
@@ -106,7 +106,7 @@ def main(folder: Path) -> None:
     model_parallel = distribution.ModelParallel(
         layout_map=layouts, batch_dim_name="batch"
     )
-    for name in problem.OPTIMIZERS:
+    for name in optimizers:
         every = {"plain": {"global_clipnorm": 1.0}}
         if name in ("adafactor", "adamw", "muon", "prodigy"):
             every["int8"] = {"state_dtype": "int8"}
@@ -165,4 +165,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or problem.OPTIMIZERS)

@@ -11,13 +11,17 @@ from tests import problem
 
 @pytest.mark.backend("tensorflow")  # In processes of its own, once.
 @pytest.mark.slow
-def test_sharded_variables(tmp_path):
+@pytest.mark.parametrize("optimizers", [(), ("adam", "adamw")], ids=["all", "few"])
+def test_sharded_variables(tmp_path, optimizers):
     environment = {
         "KERAS_BACKEND": "jax",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
     }
     worker = subprocess.run(
-        [sys.executable, "-m", "tests.contract.sharded_worker", str(tmp_path)],
+        [
+            *(sys.executable, "-m", "tests.contract.sharded_worker", str(tmp_path)),
+            *optimizers,
+        ],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -26,7 +30,7 @@ def test_sharded_variables(tmp_path):
     )
     assert worker.returncode == 0, worker.stderr[-3000:]
     cases = [line.split() for line in worker.stdout.splitlines()]
-    assert {name for name, *_ in cases} == set(problem.OPTIMIZERS)
+    assert {name for name, *_ in cases} == set(optimizers or problem.OPTIMIZERS)
     for name, kind, where, apart, moved, share in cases:
         assert float(moved) > 1e-4, (name, kind)
         bound = 2e-4 if kind == "int8" and where != "sharding" else 1e-6

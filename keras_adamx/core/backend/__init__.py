@@ -7,6 +7,7 @@
 - `map_elementwise`: run an element-wise update over many variables.
 - `new_variable`: a state variable that lives where its model variable lives.
 - `not_converted`: a function that AutoGraph leaves as it is.
+- `on_cpu`: whether work on a tensor is done by a processor, not an accelerator.
 - `outside_graph`: a context in which assignments happen now, not in every step.
 - `read`: the value of a variable as a tensor.
 - `to_dense`: a gradient as a dense tensor, repeated rows summed.
@@ -36,6 +37,7 @@ from_bits = _module.from_bits
 map_elementwise = _module.map_elementwise
 new_variable = _module.new_variable
 not_converted = _module.not_converted
+on_cpu = _module.on_cpu
 outside_graph = _module.outside_graph
 read = _module.read
 to_dense = _module.to_dense

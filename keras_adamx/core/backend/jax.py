@@ -131,3 +131,7 @@ def whole(variable: Any) -> Any:
         return value
     # Parts of it are in other processes, which all come by here.
     return multihost_utils.process_allgather(value, tiled=True)
+
+
+def on_cpu(x: Any) -> bool:
+    return jax.default_backend() == "cpu"

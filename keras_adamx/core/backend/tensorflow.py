@@ -329,3 +329,8 @@ def read(x: Any) -> Any:
 
 def whole(variable: Any) -> Any:
     return read(variable)
+
+
+def on_cpu(x: Any) -> bool:
+    devices = tf.config.list_logical_devices()
+    return all(device.device_type == "CPU" for device in devices)

@@ -151,3 +151,7 @@ def read(x: Any) -> Any:
 
 def whole(variable: Any) -> Any:
     return read(variable)
+
+
+def on_cpu(x: Any) -> bool:
+    return x.device.type == "cpu"
