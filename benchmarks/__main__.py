@@ -20,6 +20,7 @@ from benchmarks import (
     fit_time,
     measure,
     memory,
+    muon,
     sparse,
     step_time,
 )
@@ -30,6 +31,7 @@ MODULES = {
         step_time,
         fit_time,
         memory,
+        muon,
         abilities,
         sparse,
         accumulation,

@@ -4,8 +4,8 @@
 
 Each backend runs in a process of its own; the step of plain `keras_adamx.Adam` and the
 one of Adam with the ability alternate. The single variable is a matrix of 20 million
-elements: 4000 × 5000, whose rows are no multiple of the 256 elements that share a scale
-in state of 8 bits, and for that ability also one with rows of 4096, which are.
+elements: 4000 × 5000, where 200 elements share a scale in state of 8 bits, or 4883 ×
+4096, where 256 do.
 """
 
 from __future__ import annotations

@@ -87,11 +87,12 @@ class EvaluateAveraged(keras.callbacks.Callback):
                 "Lookahead."
             )
         self._fitting = True
-        optimizer.keeps_trained_weights = True
         optimizer.prepare_averaged_weights()
         self._take_out()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        # Only while an epoch has ended: a `fit` that is interrupted leaves nothing set.
+        self._optimizer.keeps_trained_weights = False
         self._take_out()
 
     def on_test_begin(self, logs: Any = None) -> None:
@@ -99,6 +100,7 @@ class EvaluateAveraged(keras.callbacks.Callback):
             self._put_in()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._optimizer.keeps_trained_weights = True
         self._put_in()
 
     def on_train_end(self, logs: Any = None) -> None:

@@ -58,7 +58,7 @@ class Argument:
             raise AttributeError(self.name) from None
 
     def __set__(self, instance: Any, value: Any) -> None:
-        if getattr(instance, "built", False) and self.name not in instance.mutable:
+        if getattr(instance, "is_built", False) and self.name not in instance.mutable:
             raise AttributeError(
                 f"{type(instance).__name__}.{self.name} cannot be changed once the "
                 "optimizer is built: its value is part of the compiled update. Create "

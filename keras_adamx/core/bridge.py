@@ -50,6 +50,11 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
     def built(self, value: bool) -> None:
         self._is_built = value
 
+    @property
+    def is_built(self) -> bool:
+        """Whether the state exists, whatever Keras is told."""
+        return self._is_built
+
     def reconsider(self) -> None:
         """Let Keras call `build` again before the next `fit`."""
         self._reconsidered = keras.backend.backend() == "jax"
@@ -68,10 +73,12 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
         """Let `apply` without variables mean these."""
         self.keep(_trainable_variables=list(variables))
         self._reconsidered = False
+        if self.use_ema:  # Keras' callbacks find them under this name, in this order.
+            entries = [self.entries[self.index(variable)] for variable in variables]
+            averages = [e.variable if e.average is None else e.average for e in entries]
+            self.keep(_model_variables_moving_average=averages)
 
-    def register(
-        self, variables: Sequence[Any], averages: list[Any], accumulators: list[Any]
-    ) -> None:
+    def register(self, variables: Sequence[Any], accumulators: list[Any]) -> None:
         """Make the variables of the model known; what Keras' own `build` does."""
         self.keep(
             _trainable_variables_indices={
@@ -81,9 +88,10 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
             # Keras' own look-up costs several microseconds a variable in every step.
             _positions_by_id={id(variable): i for i, variable in enumerate(variables)},
         )
-        if self.use_ema:  # Keras' callbacks find them under this name.
-            self.keep(_model_variables_moving_average=averages)
         self.built = True
+
+    def forget_saved_rate(self) -> None:
+        """The rate was set: what a file said before does not hold."""
 
     @property
     def registered(self) -> list[Any]:
@@ -128,6 +136,7 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
         argument = self.arguments["learning_rate"]
         value = argument.checked(value, type(self).__name__)
         keras.optimizers.Optimizer.learning_rate.fset(self, value)
+        self.forget_saved_rate()
 
     def _get_current_learning_rate(self) -> Any:
         """The rate now: schedules and callables see the number of updates made."""

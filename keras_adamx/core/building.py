@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -45,13 +45,20 @@ def extend(optimizer: Optimizer, variables: list[Any]) -> None:
         _entry(optimizer, position, variable, group, abouts[optimizer.key(variable)])
         for position, (variable, group) in enumerate(zip(new, assigned), len(known))
     ]
+    if known:
+        _refuse_another_head(optimizer, abouts)
     optimizer.keep(entries=(*optimizer.entries, *entries))
+    if known and int(ops.convert_to_numpy(backend.read(optimizer.gradients_seen))):
+        # The averages of the others have begun.
+        backend.assign(
+            [(e.average, e.variable) for e in entries if e.average is not None]
+        )
     if all(entry.settings.frozen for entry in optimizer.entries) and entries:
         raise ValueError(f"{owner}: argument `groups` freezes every variable.")
     if optimizer.rounding_seed is None and any(entry.random for entry in entries):
         optimizer.rounding_seed = optimizer.add_variable(
             shape=(),
-            initializer=_constant(random.randrange(1 << 31)),
+            initializer=_Constant(random.randrange(1 << 31)),
             dtype="int32",
             aggregation="only_first_replica",
             name="rounding_seed",
@@ -66,7 +73,6 @@ def extend(optimizer: Optimizer, variables: list[Any]) -> None:
         )
     optimizer.register(
         [entry.variable for entry in optimizer.entries],
-        [entry.average for entry in optimizer.entries],
         [entry.accumulator for entry in optimizer.entries],
     )
 
@@ -115,6 +121,19 @@ def _abouts(variables: list[Any]) -> list[Weights]:
     return abouts
 
 
+def _refuse_another_head(optimizer: Optimizer, abouts: dict[Any, Weights]) -> None:
+    """Variables that come late must not change which rule the others follow."""
+    for entry in optimizer.entries:
+        about = abouts.get(optimizer.key(entry.variable), entry.about)
+        if optimizer.settings[entry.group].of(about) is not entry.settings:
+            raise ValueError(
+                f"{type(optimizer).__name__}: '{entry.path}' was "
+                f"{'the' if entry.about.is_head else 'not the'} last matrix when the "
+                "optimizer was built, and follows another rule for it. Build it with "
+                "all variables before some are frozen, or set `exclude_head=False`."
+            )
+
+
 def _share(optimizer: Optimizer, settings: Settings) -> None:
     """Create the state that all variables of some settings share."""
     number = optimizer.settings.index(settings)
@@ -125,7 +144,7 @@ def _share(optimizer: Optimizer, settings: Settings) -> None:
     variables = {
         slot.name: optimizer.add_variable(
             shape=slot.shape or (),
-            initializer=_constant(slot.initial),
+            initializer=_Constant(slot.initial),
             dtype=optimizer.scalar_dtype,
             aggregation="only_first_replica",
             name=f"{slot.name}_of_group_{number}" if number else slot.name,
@@ -153,7 +172,7 @@ def _entry(
             optimizer,
             variable,
             shape=part.shape,
-            initializer=_constant(part.initial),
+            initializer=_Constant(part.initial),
             dtype=part.dtype,
             layout=layouts.of_state(optimizer, variable, slot, part),
             name=f"{path.replace('/', '_')}_{part.name.replace('.', '_')}",
@@ -217,6 +236,11 @@ def _check_slots(settings: Settings, weights: Weights, slots: Iterable[Slot]) ->
             f"{type(rule).__name__} must name its slots differently from each other "
             f"and from {sorted(RESERVED)}. Received: {names}"
         )
+    if not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise ValueError(
+            f"{type(rule).__name__} must give its slots names of letters, digits and "
+            f"underscores. Received: {names}"
+        )
     for each in (rule, *settings.transforms.values()):
         own = [slot.for_weights(weights) for slot in each.slots(weights)]
         if each.elementwise and any(slot.shape not in (None, shape) for slot in own):
@@ -242,8 +266,16 @@ def dtype_of(variable: Any) -> str:
     return keras.backend.standardize_dtype(variable.dtype)
 
 
-def _constant(value: float) -> Callable[..., Any]:
-    """An initializer; that of Keras rounds to float32 on the way to float64."""
-    return lambda shape, dtype=None: ops.cast(
-        ops.ones(shape, "float64" if dtype == "float64" else "float32") * value, dtype
-    )
+class _Constant(keras.initializers.Initializer):
+    """Initializer; that of Keras rounds to float32 on the way to float64.
+
+    Not a function: Keras compiles the method `__call__` where a variable is large and
+    divided among devices.
+    """
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        wide = "float64" if dtype == "float64" else "float32"
+        return ops.cast(ops.ones(shape, wide) * self._value, dtype)

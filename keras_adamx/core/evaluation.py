@@ -58,7 +58,7 @@ def prepare(optimizer: Optimizer) -> None:
                 name="evaluating",
             )
         for entry in averaged_entries(optimizer):
-            if entry.position not in optimizer.trained:
+            if str(entry.position) not in optimizer.trained:
                 kept = backend.new_variable(
                     optimizer,
                     entry.variable,
@@ -68,7 +68,7 @@ def prepare(optimizer: Optimizer) -> None:
                     layout=layout_of(entry.variable),
                     name=f"{entry.path.replace('/', '_')}_trained",
                 )
-                trained = {**optimizer.trained, entry.position: kept}
+                trained = {**optimizer.trained, str(entry.position): kept}
                 optimizer.keep(trained=trained)
 
 
@@ -80,12 +80,16 @@ def is_evaluating(optimizer: Optimizer) -> bool:
 
 def put_in(optimizer: Optimizer) -> None:
     """Put the averages in the place of the weights, unless they are there."""
+    if optimizer.entries and not averaged_entries(optimizer):
+        raise ValueError(
+            f"{type(optimizer).__name__} keeps no averages of the weights."
+        )
     if is_evaluating(optimizer) or not _has_begun(optimizer):
         return
     prepare(optimizer)
     for entry in averaged_entries(optimizer):
         value = _average(optimizer, entry)
-        backend.assign([(optimizer.trained[entry.position], entry.variable)])
+        backend.assign([(optimizer.trained[str(entry.position)], entry.variable)])
         entry.variable.assign(ops.cast(value, entry.dtype))
     optimizer.evaluating.assign(1)
 
@@ -95,7 +99,7 @@ def take_out(optimizer: Optimizer) -> None:
     if not is_evaluating(optimizer):
         return
     pairs = [
-        (entry.variable, optimizer.trained[entry.position])
+        (entry.variable, optimizer.trained[str(entry.position)])
         for entry in averaged_entries(optimizer)
     ]
     backend.assign(pairs)

@@ -26,7 +26,7 @@ class Snapshot(NamedTuple):
         cls: The class of this package that keeps the same.
         variables: The variables of the model.
         slots: For each variable its slots and their values.
-        shared: What all variables share.
+        shared: What all variables share, for each of the settings.
         averages: The averages of the weights, or None.
         decayed: Whether each variable decays.
         updates: The number of updates made.
@@ -35,7 +35,7 @@ class Snapshot(NamedTuple):
     cls: type
     variables: list[Any]
     slots: list[dict[Slot, np.ndarray]]
-    shared: dict[str, np.ndarray]
+    shared: list[dict[str, np.ndarray]]
     averages: list[np.ndarray | None] | None
     decayed: list[bool]
     updates: int
@@ -90,6 +90,11 @@ def _is_ours(source: Any) -> bool:
 
 def _of_ours(source: Optimizer) -> Snapshot:
     _check_built(source, bool(source.entries))
+    if source.holds_averages:
+        raise ValueError(
+            f"import_state: the weights of the source, {type(source).__name__}, are "
+            "averages now. Call its `put_in_trained_weights()` first."
+        )
     slots = []
     for entry in source.entries:
         stored = {name: backend.read(v) for name, v in entry.stored.items()}
@@ -105,7 +110,10 @@ def _of_ours(source: Optimizer) -> Snapshot:
         cls=type(source),
         variables=[entry.variable for entry in source.entries],
         slots=slots,
-        shared={n: _array(v) for n, v in source.settings[0].shared.items()},
+        shared=[
+            {name: _array(v) for name, v in settings.shared.items()}
+            for settings in source.settings
+        ],
         averages=[
             None if entry.average is None else _array(entry.average)
             for entry in source.entries
@@ -144,7 +152,7 @@ def _of_keras(source: Any) -> Snapshot:
         cls=cls,
         variables=state.variables,
         slots=slots,
-        shared={name: _array(variable) for name, variable in state.shared.items()},
+        shared=[{name: _array(v) for name, v in state.shared.items()}],
         averages=None if averages is None else [_array(a) for a in averages],
         decayed=state.decayed,
         updates=_updates(source, _whole(state.gradients_seen)),
@@ -227,13 +235,17 @@ def _shared(
 ) -> list[tuple[Any, np.ndarray]]:
     """Pairs of a variable that all share and its new value."""
     pairs = []
-    for settings in target.settings:
+    # Groups that the source did not have begin as all others there.
+    given = snapshot.shared
+    if len(given) != len(target.settings):
+        given = given[:1] * len(target.settings)
+    for settings, values in zip(target.settings, given):
         for name, variable in settings.shared.items():
-            if name not in snapshot.shared:
+            if name not in values:
                 raise ValueError(
                     f"{owner}.import_state: {giver} does not keep `{name}`."
                 )
-            pairs.append((variable, snapshot.shared[name]))
+            pairs.append((variable, values[name]))
     return pairs
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -128,6 +127,11 @@ class Optimizer(Options):
                 f"{cls.__name__} overrides `update_step`, which derives from the rule: "
                 "override `direction` instead."
             )
+        if "__init__" in vars(cls):
+            raise TypeError(
+                f"{cls.__name__} defines `__init__`, which follows from its arguments: "
+                "declare them as attributes of the class."
+            )
         leave_to_keras(cls)
         package = cls.__module__.partition(".")[0]
         keras.saving.register_keras_serializable(package=package)(cls)
@@ -158,12 +162,12 @@ class Optimizer(Options):
         self.rounding_seed: Any = None
         # Counts steps that were skipped.
         self.skipped: Any = None
+        # How many of them an error has told of.
+        self.reported = 0
         # Whether averages are in the place of the weights, and what waits meanwhile.
         self.evaluating: Any = None
-        self.trained: dict[int, Any] = {}
+        self.trained: dict[str, Any] = {}
         self._pending: dict[str, Any] | None = None
-        self._undecayed_keys: set[Any] = set()
-        self._undecayed_names: list[re.Pattern[str]] = []
 
     # What a rule says.
 
@@ -228,7 +232,10 @@ class Optimizer(Options):
             state: The slots as attributes; set them to their new values.
             hyper: The hyper-parameters, `learning_rate`, `step` and `shared`.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `direction(gradient, weights, state, "
+            "hyper)`."
+        )
 
     # What the core makes of it.
 
@@ -247,50 +254,12 @@ class Optimizer(Options):
         with backend.outside_graph():
             if not self.entries or any(self.index(v) is None for v in variables):
                 building.extend(self, variables)
-                saving.track_for_checkpoints(self)
             self.activate(variables)
+            saving.track_for_checkpoints(self)
             if self._pending is not None:
                 saving.load(self, self._pending)
                 self._pending = None
                 self.holds_averages = evaluation.is_evaluating(self)
-
-    def exclude_from_weight_decay(
-        self,
-        var_list: Sequence[Any] | None = None,
-        var_names: Sequence[str] | None = None,
-    ) -> None:
-        """Exclude variables from weight decay; to be called before `build`.
-
-        What is excluded is saved with the state and restored with it.
-
-        Args:
-            var_list: Variables.
-            var_names: Regular expressions, searched in the paths of the variables on
-                every backend: "bias" excludes all biases, "head" all that the layer of
-                this name holds.
-
-        Raises:
-            ValueError: The optimizer is built already.
-        """
-        if self.entries:
-            raise ValueError(
-                f"{type(self).__name__}.exclude_from_weight_decay must be called "
-                f"before the optimizer is built. Received: var_list={var_list}, "
-                f"var_names={var_names}"
-            )
-        self._undecayed_keys |= {self.key(variable) for variable in var_list or ()}
-        self._undecayed_names += [re.compile(name) for name in var_names or ()]
-
-    def is_excluded(self, variable: Any) -> bool:
-        """Whether `exclude_from_weight_decay` named a variable."""
-        return self.key(variable) in self._undecayed_keys or any(
-            pattern.search(path_of(variable)) for pattern in self._undecayed_names
-        )
-
-    @property
-    def excludes(self) -> bool:
-        """Whether `exclude_from_weight_decay` was told anything."""
-        return bool(self._undecayed_keys or self._undecayed_names)
 
     def positions(self, variables: Sequence[Any]) -> list[int]:
         """Positions of known variables."""
@@ -457,10 +426,11 @@ class Optimizer(Options):
         self.reconsider()
         if not has_value(self.gradients_seen):
             return  # An error is on its way.
-        if self.nonfinite == "raise" and self.skipped_steps:
+        skipped = self.skipped_steps - self.reported
+        if self.nonfinite == "raise" and skipped:
+            self.reported += skipped
             raise FloatingPointError(
-                f"A gradient was not finite in {self.skipped_steps} steps, which were "
-                "skipped."
+                f"A gradient was not finite in {skipped} steps, which were skipped."
             )
         if not self.use_ema or self.keeps_trained_weights:
             return
@@ -474,8 +444,16 @@ class Optimizer(Options):
 
     # Saving.
 
+    def forget_saved_rate(self) -> None:
+        """The rate was set: what a file said before does not hold."""
+        (getattr(self, "_pending", None) or {}).pop(saving.LEARNING_RATE, None)
+
     def save_own_variables(self, store: Any) -> None:
         """Write the state, named by slot and variable, into a store of Keras."""
+        if self._pending is not None:  # Read, and not yet in use.
+            for name, value in self._pending.items():
+                store[name] = value
+            return
         saving.save(self, store)
 
     def load_own_variables(self, store: Any) -> None:
@@ -490,9 +468,13 @@ class Optimizer(Options):
         self.reconsider()
         if len(store.keys()) == 0:
             saving.warn_about_missing_state(self)
+            if self.evaluating is not None:  # The weights of the file are no averages.
+                self.evaluating.assign(0)
         elif self.entries:
             saving.load(self, store)
         else:
-            self._pending = saving.copy(store)
-            saving.check_kind(self, self._pending)
+            pending = saving.copy(store)
+            saving.check_kind(self, pending)
+            self._pending = pending
+        self.reported = self.skipped_steps
         self.holds_averages = evaluation.is_evaluating(self)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -18,7 +19,7 @@ from keras_adamx.core.arguments import (
     rate,
     text,
 )
-from keras_adamx.core.bridge import KerasOptimizer
+from keras_adamx.core.bridge import KerasOptimizer, path_of
 from keras_adamx.core.groups import Group
 from keras_adamx.core.settings import CLIPPINGS, check_clippings
 from keras_adamx.core.transforms import Transform, named, transform_list
@@ -60,6 +61,7 @@ class Options(KerasOptimizer):
     moves_itself: ClassVar[bool] = False
     decays_itself: ClassVar[bool] = False
     has_statistics: Any = False
+    entries: tuple[Any, ...] = ()
 
     mutable = frozenset({"loss_scale_factor"})
 
@@ -104,6 +106,8 @@ class Options(KerasOptimizer):
         )
         for name in values.keys() - {"learning_rate", "name"}:
             setattr(self, name, values[name])
+        self._undecayed_keys: set[Any] = set()
+        self._undecayed_names: list[re.Pattern[str]] = []
         kinds = {group.arguments.get("weight_decay_kind") for group in self.groups}
         if (
             "corrected" in {self.weight_decay_kind, *kinds}
@@ -112,6 +116,56 @@ class Options(KerasOptimizer):
         ):
             # Part of the configuration from now on: the rate may be changed later.
             self.peak_learning_rate = values["learning_rate"] or None
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[Any] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
+        """Exclude variables from weight decay; to be called before `build`.
+
+        What is excluded is saved with the state and restored with it.
+
+        Args:
+            var_list: Variables.
+            var_names: Regular expressions, searched in the paths of the variables on
+                every backend: "bias" excludes all biases, "head" all that the layer of
+                this name holds.
+
+        Raises:
+            ValueError: The optimizer is built already.
+        """
+        where = f"{type(self).__name__}.exclude_from_weight_decay"
+        if isinstance(var_names, str):
+            raise TypeError(
+                f"{where}: argument `var_names` must be a list of regular expressions. "
+                f"Received: var_names={var_names!r}"
+            )
+        if self.entries:
+            raise ValueError(
+                f"{where} must be called "
+                f"before the optimizer is built. Received: var_list={var_list}, "
+                f"var_names={var_names}"
+            )
+        self._undecayed_keys |= {self.key(variable) for variable in var_list or ()}
+        try:
+            self._undecayed_names += [re.compile(name) for name in var_names or ()]
+        except re.error as error:
+            raise ValueError(
+                f"{where}: argument `var_names` must be a list of regular expressions. "
+                f"Received: var_names={var_names!r} ({error})"
+            ) from None
+
+    def is_excluded(self, variable: Any) -> bool:
+        """Whether `exclude_from_weight_decay` named a variable."""
+        return self.key(variable) in self._undecayed_keys or any(
+            pattern.search(path_of(variable)) for pattern in self._undecayed_names
+        )
+
+    @property
+    def excludes(self) -> bool:
+        """Whether `exclude_from_weight_decay` was told anything."""
+        return bool(self._undecayed_keys or self._undecayed_names)
 
     def own_transforms(self) -> Iterable[Transform]:
         """Transforms that make the rule what it is; they come before the user's."""

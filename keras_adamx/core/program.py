@@ -74,6 +74,8 @@ class Program:
             [e.accumulator for e in updated if e.accumulator is not None],
         )
         self.variables = self._layout.flat()
+        # What a step may move.
+        self.changed = [*updated, *self.rows]
         # Order of the shared state: what belongs to which settings.
         self._owners = [s for s in optimizer.settings if s.base is s]
         self.shared = [v for s in self._owners for v in s.shared.values()]
@@ -229,8 +231,10 @@ class Program:
         old = self._layout.like(values)
         if old.accumulators:
             steps = self.optimizer.gradient_accumulation_steps
-            gradients = [(a + g) / steps for a, g in zip(old.accumulators, gradients)]
-        for i, entry in enumerate(self.entries):
+            absent = old.accumulators[len(self.entries) :]
+            gradients = [a + g for a, g in zip(old.accumulators, gradients)]
+            gradients = [total / steps for total in (*gradients, *absent)]
+        for i, entry in enumerate((*self.entries, *self._late)):
             hyper = self.hyper(entry.settings, common)
             gradient = self._clipped(gradients[i], hyper, common.norm)
             job = Job(gradient, old.weights[i], old.stored[i])
@@ -241,6 +245,8 @@ class Program:
             total = sums[self._owners.index(entry.settings.base)]
             for name, value in found.items():
                 value = ops.cast(value, self.optimizer.scalar_dtype)
+                if i >= len(self.entries):  # It stays if it had no gradient at all.
+                    value = ops.where(ops.any(gradient != 0.0), value, 0.0)
                 total[name] = total[name] + value if name in total else value
         return sums
 

@@ -31,11 +31,20 @@ SEED = "rounding_seed"
 EVALUATING = "evaluating"
 # What a file may lack, or have beside what is needed: other arguments need other ones.
 OPTIONAL = frozenset({LEARNING_RATE, SKIPPED, SEED, EVALUATING})
+# How a slot may have been stored.
+DTYPES = (*codecs.STATE_DTYPES, "float64")
 _NUMBER = re.compile(r"_(\d+)$")
 
 
-def _named_variables(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
-    """Every state variable under its name in a file."""
+def _named_variables(
+    optimizer: Optimizer, evaluating: bool | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Every state variable under its name in a file.
+
+    Args:
+        optimizer: The optimizer.
+        evaluating: Whether averages are in the place of the weights; None for now.
+    """
     yield ITERATION, optimizer.gradients_seen
     if optimizer.saved_learning_rate is not None:
         yield LEARNING_RATE, optimizer.saved_learning_rate
@@ -43,7 +52,8 @@ def _named_variables(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
         yield SEED, optimizer.rounding_seed
     if optimizer.skipped is not None:
         yield SKIPPED, optimizer.skipped
-    evaluating = evaluation.is_evaluating(optimizer)
+    if evaluating is None:
+        evaluating = evaluation.is_evaluating(optimizer)
     if evaluating:
         yield EVALUATING, optimizer.evaluating
     for number, settings in enumerate(optimizer.settings):
@@ -59,8 +69,8 @@ def _named_variables(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
             yield f"average:{of}", entry.average
         if entry.accumulator is not None:
             yield f"gradient_sum:{of}", entry.accumulator
-        if evaluating and entry.position in optimizer.trained:
-            yield f"trained:{of}", optimizer.trained[entry.position]
+        if evaluating and str(entry.position) in optimizer.trained:
+            yield f"trained:{of}", optimizer.trained[str(entry.position)]
 
 
 def _ordered(optimizer: Optimizer) -> list[Entry]:
@@ -160,10 +170,8 @@ def load(optimizer: Optimizer, store: Any) -> None:
 
     if EVALUATING in saved:
         evaluation.prepare(optimizer)
-    if optimizer.evaluating is not None:
-        optimizer.evaluating.assign(int(EVALUATING in saved))
     values = {}
-    for name, variable in _named_variables(optimizer):
+    for name, variable in _named_variables(optimizer, evaluating=EVALUATING in saved):
         key = _saved_name(name, variables, places)
         if key not in saved:
             if name in OPTIONAL:
@@ -190,13 +198,15 @@ def load(optimizer: Optimizer, store: Any) -> None:
         building.restore(
             optimizer,
             entry,
-            decayed=entry.decayed if optimizer.excludes else variable["decayed"],
+            decayed=entry.decayed and (optimizer.excludes or variable["decayed"]),
             group=variable.get("group", 0) if same_groups else entry.group,
             stream=variable.get("stream", place),
         )
-    for name, variable in _named_variables(optimizer):
+    for name, variable in _named_variables(optimizer, evaluating=EVALUATING in values):
         if name in values:
             variable.assign(values[name])
+    if optimizer.evaluating is not None:
+        optimizer.evaluating.assign(int(EVALUATING in values))
 
 
 def _convert(
@@ -234,11 +244,34 @@ def _manifest(saved: dict[str, np.ndarray], where: str) -> dict[str, Any]:
         version = manifest["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{where}its manifest is damaged.") from error
+    if (
+        complete
+        and version == FORMAT
+        and not all(map(_is_variable, manifest["variables"]))
+    ):
+        raise ValueError(f"{where}its manifest is damaged.")
     if not complete or version != FORMAT:
         raise ValueError(
             f"{where}its format is {version!r}; this release reads {FORMAT}."
         )
     return manifest
+
+
+def _is_variable(found: Any) -> bool:
+    """Whether a part of the manifest says what it has to say of a variable."""
+    if not isinstance(found, dict):
+        return False
+    slots, shape = found.get("slots", {}), found.get("shape")
+    return (
+        isinstance(found.get("path"), str)
+        and isinstance(shape, list)
+        and all(type(side) is int and side >= 0 for side in shape)
+        and isinstance(found.get("decayed"), bool)
+        and all(type(found.get(key, 0)) is int for key in ("group", "stream"))
+        and found.get("group", 0) >= 0
+        and isinstance(slots, dict)
+        and all(dtype in DTYPES for dtype in slots.values())
+    )
 
 
 def _why_missing(name: str) -> str:

@@ -69,7 +69,7 @@ def step(optimizer: Optimizer, by_position: dict[int, Any]) -> Any:
     given = [[gradient for gradient, _ in each] for each in (dense, sparse)]
     scalars = scalars_of(optimizer, optimizer.learning_rate)
     finite = optimizer.executor.run(program, *given, scalars)
-    for _, entry in pairs:
+    for entry in program.changed:
         if entry.variable.constraint is not None:
             entry.variable.assign(entry.variable.constraint(entry.variable))
     return finite
@@ -88,12 +88,12 @@ def scalars_of(optimizer: Optimizer, learning_rate: Any) -> Scalars:
     """What a program takes beside values and gradients."""
     seed = optimizer.rounding_seed
     scheduled = [
-        ops.cast(schedule(optimizer.iterations), "float32")
+        ops.cast(schedule(optimizer.iterations), optimizer.scalar_dtype)
         for settings in optimizer.settings
         for schedule in settings.scheduled.values()
     ]
     return Scalars(
-        learning_rate=ops.cast(backend.read(learning_rate), "float32"),
+        learning_rate=ops.cast(backend.read(learning_rate), optimizer.scalar_dtype),
         seen=backend.read(optimizer.gradients_seen),
         seed=ops.cast(0 if seed is None else backend.read(seed), "int32"),
         scheduled=scheduled,
@@ -129,12 +129,13 @@ def _program(
     optimizer: Optimizer, entries: Sequence[Entry], rows: Sequence[Entry]
 ) -> Program:
     key = (
+        len(optimizer.entries),
         tuple(entry.position for entry in entries),
         tuple(entry.position for entry in rows),
         optimizer.loss_scale_factor,
     )
     if key not in optimizer.programs:
-        present = {*key[0], *key[1]}
+        present = {entry.position for entry in (*entries, *rows)}
         others = [e for e in optimizer.entries if e.position not in present]
         late = [e for e in others if e.accumulator is not None]
         idle = [e for e in others if e.average is not None and e not in late]

@@ -38,8 +38,8 @@ POLAR_EXPRESS: tuple[Coefficients, ...] = (
 )
 # How far above 1 rounding may lift a singular value.
 _SAFETY = 1.01
-# Elements of the matrices in one batch on a CPU, where what leaves the cache is slow and
-# a large matrix keeps all cores busy by itself.
+# Elements of the matrices in one batch on a CPU: what leaves the cache is slow there,
+# and a large matrix keeps all cores busy.
 _ELEMENTS = 1 << 20
 
 

@@ -163,6 +163,13 @@ def main(folder: Path, optimizers: list[str]) -> None:
         distance = max(apart(first, second), apart(first, third))
         print("adamw", "file", "shard_state", distance, 1.0, 0.0)
 
+    # Keras makes large variables in another way.
+    large = keras.Variable(np.ones((4096, 4096), "float32"), name="large")
+    optimizer = keras_adamx.Adam(shard_state=True)
+    optimizer.build([large])
+    share = bytes_a_device(optimizer) / (2 * large.value.nbytes)
+    print("adamw", "large", "shard_state", 0.0, 1.0, share)
+
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2:] or problem.OPTIMIZERS)

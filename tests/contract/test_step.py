@@ -189,6 +189,12 @@ def test_weight_decay_is_decoupled_and_can_be_excluded(name):
 
 
 @pytest.mark.parametrize("clipping", ["clipnorm", "clipvalue", "global_clipnorm"])
+def test_clipping_leaves_small_gradients_alone(clipping):
+    clipped = problem.train(keras_adamx.SGD(0.1, **{clipping: 1e6}))
+    problem.assert_close(clipped, problem.train(keras_adamx.SGD(0.1)))
+
+
+@pytest.mark.parametrize("clipping", ["clipnorm", "clipvalue", "global_clipnorm"])
 def test_clipping(name, clipping):
     bound = 0.3
     clipped = []

@@ -175,12 +175,12 @@ FAULTS = [
         "LAMB or lamb",
     ),
     Fault(
-        "Muon transposes matrices that are wide already",
+        "Muon leaves tall matrices transposed",
         "optimizers/matrix.py",
-        "return x.shape[0] <= x.shape[1]",
-        "return x.shape[0] == x.shape[1]",
-        "tests/oracle tests/contract/test_step.py",
-        "Muon or muon or orthogonal",
+        "result = result if _is_wide(x) else ops.transpose(result)",
+        "result = ops.reshape(result, x.shape)",
+        RULES,
+        "Muon or muon",
     ),
     Fault(
         "Muon takes inputs for outputs",
@@ -236,15 +236,15 @@ FAULTS = [
         "transforms/gradients.py",
         "axes = tuple(range(len(gradient.shape) - 1))\n        return",
         "axes = tuple(range(1, len(gradient.shape)))\n        return",
-        RULES,
-        "entrali",
+        "tests/contract/test_transforms.py",
+        "centrali or centred",
     ),
     Fault(
         "the slow weights of Lookahead move in every step",
         "transforms/averages.py",
         "state.slow = ops.where(due, moved, state.slow)",
         "state.slow = moved",
-        RULES,
+        "tests/contract/test_transforms.py",
         "ookahead",
     ),
     Fault(
@@ -252,8 +252,8 @@ FAULTS = [
         "transforms/averages.py",
         "since // self.every + 1",
         "since // self.every + 2",
-        RULES,
-        "StochasticWeightAverage or verage",
+        "tests/contract/test_transforms.py",
+        "averages",
     ),
     # The core.
     Fault(
@@ -326,7 +326,7 @@ FAULTS = [
         "return gradient * (bound / arithmetic.maximum(norm, bound))",
         "return gradient * (bound / norm)",
         "tests/contract/test_step.py",
-        "clipping",
+        "small_gradients",
     ),
     Fault(
         "the loss scale is not taken out",

@@ -94,11 +94,21 @@ def _update_batch(update: work.Update, batch: list[work.Job]) -> None:
         joined = batch[0]
     weights, stored = update(joined)
     sizes = [piece.gradient.numel() for piece in batch]
-    for value, targets in (
-        (weights, [piece.weights for piece in batch]),
-        *((stored[n], [piece.stored[n] for piece in batch]) for n in names),
-    ):
-        torch._foreach_copy_(targets, list(value.split(sizes)))
+    results = [weights, *(stored[n] for n in names)]
+    if len(batch) == 1:
+        results = _apart(results, [joined.weights, *joined.stored.values()])
+    columns = [[piece.weights, *piece.stored.values()] for piece in batch]
+    for value, targets in zip(results, zip(*columns)):
+        torch._foreach_copy_(list(targets), list(value.split(sizes)))
+
+
+def _apart(values: list[Any], targets: list[Any]) -> list[Any]:
+    """The values, copied where they are another target, which is overwritten first."""
+    owners = {x.untyped_storage().data_ptr(): i for i, x in enumerate(targets)}
+    return [
+        x.clone() if owners.get(x.untyped_storage().data_ptr(), i) != i else x
+        for i, x in enumerate(values)
+    ]
 
 
 def new_variable(optimizer: Optimizer, reference: Any, **arguments: Any) -> Any:
@@ -124,6 +134,7 @@ class Executor:
             program.refuse_nonfinite(common.finite_each)
         new = [*program.update(values, gradients, common), *new]
         old = [*values, *shared]
+        new = _apart(new, old)
         variables = [*program.variables, *program.shared]
         for variable, before, after in zip(variables, old, new):
             if after is not before:  # Else it has not changed, or in place.
