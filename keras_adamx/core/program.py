@@ -30,7 +30,7 @@ from keras_adamx.core.update import (
     updated_together,
     updated_variable,
 )
-from keras_adamx.core.values import Common, Entry, Scalars, Values
+from keras_adamx.core.values import Common, Entry, Scalars, Values, alike
 
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
@@ -229,11 +229,7 @@ class Program:
                 state[product_of(name)] = value
         common = common._replace(shared=before)
         old = self._layout.like(values)
-        if old.accumulators:
-            steps = self.optimizer.gradient_accumulation_steps
-            absent = old.accumulators[len(self.entries) :]
-            gradients = [a + g for a, g in zip(old.accumulators, gradients)]
-            gradients = [total / steps for total in (*gradients, *absent)]
+        gradients = self._means(old.accumulators, gradients)
         for i, entry in enumerate((*self.entries, *self._late)):
             hyper = self.hyper(entry.settings, common)
             gradient = self._clipped(gradients[i], hyper, common.norm)
@@ -287,13 +283,18 @@ class Program:
         optimizer = self.optimizer
         if optimizer.global_clipnorm is None:
             return None
-        steps = optimizer.gradient_accumulation_steps
-        if steps is not None:
-            absent = accumulators[len(self.entries) :]
-            sums = [a + g for a, g in zip(accumulators, gradients)]
-            gradients = [total / steps for total in (*sums, *absent)]
-        tensors = [ops.cast(g, optimizer.scalar_dtype) for g in gradients]
+        means = self._means(accumulators, gradients)
+        tensors = [ops.cast(g, optimizer.scalar_dtype) for g in means]
         return ops.sqrt(arithmetic.sum_of_squares(tensors))
+
+    def _means(self, accumulators: list[Any], gradients: list[Any]) -> list[Any]:
+        """What an update works with, that of variables without a gradient now last."""
+        steps = self.optimizer.gradient_accumulation_steps
+        if steps is None:
+            return gradients
+        absent = accumulators[len(self.entries) :]
+        sums = [a + g for a, g in zip(accumulators, gradients)]
+        return [total / steps for total in (*sums, *absent)]
 
     def _arguments(self, settings: Settings, common: Common) -> Hyper:
         """The arguments of one group in this step."""
@@ -388,7 +389,7 @@ class Program:
             for g, e in zip(gradients, entries)
         ]
         weights, stored = list(old.weights), list(old.stored)
-        for members in _alike(self.entries):
+        for members in alike(self.entries):
             entry = entries[members[0]]
             shared = entry, hypers[entry.settings], common.seed
             jobs = [Job(gradients[i], old.weights[i], old.stored[i]) for i in members]
@@ -494,11 +495,3 @@ class Program:
         job = Job(gradient, old.weights[0], old.stored[0])
         weights, stored = updated_variable(entry, hyper, common.seed, job)
         return old._replace(weights=[weights], stored=[stored]).flat()
-
-
-def _alike(entries: list[Entry]) -> list[list[int]]:
-    """Positions of the entries that may be updated in one run."""
-    groups: dict[Any, list[int]] = {}
-    for position, entry in enumerate(entries):
-        groups.setdefault(entry.alike, []).append(position)
-    return list(groups.values())

@@ -128,3 +128,11 @@ class Values(NamedTuple):
             [next(rest) for _ in self.averages],
             [next(rest) for _ in self.accumulators],
         )
+
+
+def alike(entries: list[Entry]) -> list[list[int]]:
+    """Positions of the entries that may be updated in one run."""
+    groups: dict[Any, list[int]] = {}
+    for position, entry in enumerate(entries):
+        groups.setdefault(entry.alike, []).append(position)
+    return list(groups.values())

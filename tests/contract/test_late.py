@@ -242,7 +242,9 @@ def test_arguments_stay_as_they_are_after_a_fit():
 
 
 def test_one_error_for_each_gradient_that_is_not_finite():
-    model = problem.compiled(keras_adamx.Adam(nonfinite="raise"), jit_compile=True)
+    # In a graph of TensorFlow the error would be its own; PyTorch compiles for minutes.
+    compiled = keras.backend.backend() != "torch"
+    model = problem.compiled(keras_adamx.Adam(nonfinite="raise"), jit_compile=compiled)
     x, y = problem.dataset()
     broken = np.where(np.arange(len(x))[:, None] == 40, np.nan, x)
     with pytest.raises(FloatingPointError):
