@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import gc
 import os
 import statistics
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from benchmarks import measure
@@ -30,7 +32,7 @@ STATE_DTYPES = ("float32", "bfloat16", "int8")
 # Side of the kernel beyond whose growth that of the larger one is measured.
 SMALL = 1000
 # Optimizers before those that are measured: they load and allocate what all share.
-WARM_UP = 2
+WARM_UP = 1
 REPEATS = 3
 DEVICES = 4
 
@@ -43,7 +45,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--units", type=int, default=10000, help="side of the kernel")
     parser.add_argument("--devices", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--library", default="ours", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -53,20 +54,16 @@ def rows(arguments: argparse.Namespace) -> list[measure.Row]:
 
     found = []
     for name in arguments.optimizers or keras_adamx.list_optimizers():
-        row: measure.Row = {"optimizer": name}
-        for library in ("keras", *arguments.state_dtypes):
-            label = "Keras" if library == "keras" else library
-            if library == "keras" and name in WITHOUT_TWIN:
-                row |= {"Keras, counted": "-", "Keras, measured": "-"}
-                continue
-            passed = ["--optimizers", name, "--units", str(arguments.units)]
-            if library == "keras":
-                passed += ["--library", "keras"]
-            else:
-                passed += ["--state-dtypes", library]
-            [result] = measure.run_child("benchmarks.memory", arguments.backend, passed)
-            row |= {f"{label}, {k}": f"{v:.3f}" for k, v in result.items()}
         passed = ["--optimizers", name, "--units", str(arguments.units)]
+        variants = ["--state-dtypes", *arguments.state_dtypes]
+        row: measure.Row = {"optimizer": name}
+        if name in WITHOUT_TWIN:
+            row |= {"Keras, counted": "-", "Keras, measured": "-"}
+        for result in measure.run_child(
+            "benchmarks.memory", arguments.backend, [*passed, *variants]
+        ):
+            label = result.pop("label")
+            row |= {f"{label}, {k}": f"{v:.3f}" for k, v in result.items()}
         passed += ["--devices", str(DEVICES)]
         [result] = measure.run_child("benchmarks.memory", "jax", passed)
         row |= {f"float32, each of {DEVICES}": f"{result['counted']:.3f}"}
@@ -75,32 +72,34 @@ def rows(arguments: argparse.Namespace) -> list[measure.Row]:
 
 
 def child(arguments: argparse.Namespace) -> None:
-    """Measure one optimizer."""
+    """Measure one optimizer: that of Keras, then ours for each dtype."""
     import keras_adamx
 
     name = arguments.optimizers[0]
-
-    def make() -> Any:
-        if arguments.library == "ours":
-            return keras_adamx.get(name, state_dtype=arguments.state_dtypes[0])
-        return measure.keras_twin(name)[1]()
-
+    makers: dict[str, Callable[[], Any]] = {}
+    if name not in WITHOUT_TWIN:
+        makers["Keras"] = measure.keras_twin(name)[1]
+    for dtype in arguments.state_dtypes:
+        makers[dtype] = functools.partial(keras_adamx.get, name, state_dtype=dtype)
     # Nothing is freed before the last measurement.
-    kept = [grow(make(), SMALL) for _ in range(WARM_UP)]
-    small = [grow(make(), SMALL) for _ in range(REPEATS)]
-    large = grow(make(), arguments.units)
-    kept += [*small, large]
-    compiled = statistics.median(each.growth for each in small)
+    kept = []
     more = parameters_of(arguments.units) - parameters_of(SMALL)
-    counted = sum(
-        v.numpy().nbytes for v in large.optimizer.variables if len(v.shape) > 0
-    )
-    measure.emit(
-        {
-            "counted": counted / parameters_of(arguments.units),
-            "measured": (large.growth - compiled) / more,
-        }
-    )
+    for label, make in makers.items():
+        kept += [grow(make(), SMALL) for _ in range(WARM_UP)]
+        small = [grow(make(), SMALL) for _ in range(REPEATS)]
+        large = grow(make(), arguments.units)
+        kept += [*small, large]
+        compiled = statistics.median(each.growth for each in small)
+        counted = sum(
+            v.numpy().nbytes for v in large.optimizer.variables if len(v.shape) > 0
+        )
+        measure.emit(
+            {
+                "label": label,
+                "counted": counted / parameters_of(arguments.units),
+                "measured": (large.growth - compiled) / more,
+            }
+        )
 
 
 def child_on_devices(arguments: argparse.Namespace) -> None:
