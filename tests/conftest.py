@@ -25,6 +25,7 @@ if (
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+import hypothesis
 import keras
 import pytest
 
@@ -32,6 +33,18 @@ from keras_adamx.core import backend
 from tests import problem
 
 BACKEND = keras.backend.backend()
+
+# How many cases are tried; `--hypothesis-profile` chooses.
+for profile, number in {"some": 60, "longer": 500, "long": 10_000}.items():
+    hypothesis.settings.register_profile(
+        profile,
+        max_examples=number,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+hypothesis.settings.load_profile("some")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,6 +1,6 @@
 """Random arguments and damaged files: all is kept, or refused by name.
 
-A plain run tries some cases; `--hypothesis-profile=long` tries ten thousand.
+A plain run tries some cases, `--hypothesis-profile=long` ten thousand of each kind.
 """
 
 import json
@@ -9,23 +9,11 @@ import re
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import keras_adamx
 from tests import problem
-
-common = {
-    "deadline": None,
-    "derandomize": True,
-    "database": None,
-    "suppress_health_check": list(HealthCheck),
-}
-settings.register_profile("some", max_examples=60, **common)
-settings.register_profile("longer", max_examples=500, **common)
-settings.register_profile("long", max_examples=10_000, **common)
-if settings.get_current_profile_name() not in ("longer", "long"):
-    settings.load_profile("some")
 
 SHAPES = ((3,), (4, 3))
 # What is drawn elsewhere, or decides how a step runs.
