@@ -28,6 +28,8 @@ from benchmarks import measure
 
 # Keras has nothing like them.
 WITHOUT_TWIN = ("adastand", "lars", "prodigy", "schedulefreesgd", "sdprop")
+# One of each kind of state.
+OPTIMIZERS = ["sgd", "rmsprop", "adam", "adafactor", "lion", "muon", "prodigy"]
 STATE_DTYPES = ("float32", "bfloat16", "int8")
 # Side of the kernel beyond whose growth that of the larger one is measured.
 SMALL = 1000
@@ -40,7 +42,7 @@ DEVICES = 4
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", default="tensorflow")
-    parser.add_argument("--optimizers", nargs="*", default=[])
+    parser.add_argument("--optimizers", nargs="+", default=OPTIMIZERS)
     parser.add_argument("--state-dtypes", nargs="+", default=list(STATE_DTYPES))
     parser.add_argument("--units", type=int, default=10000, help="side of the kernel")
     parser.add_argument("--devices", type=int, help=argparse.SUPPRESS)
@@ -49,11 +51,9 @@ def parse() -> argparse.Namespace:
 
 
 def rows(arguments: argparse.Namespace) -> list[measure.Row]:
-    """A row an optimizer, from a child for Keras' and one for each dtype of ours."""
-    import keras_adamx
-
+    """A row an optimizer, from a child for its columns and one for the last."""
     found = []
-    for name in arguments.optimizers or keras_adamx.list_optimizers():
+    for name in arguments.optimizers:
         passed = ["--optimizers", name, "--units", str(arguments.units)]
         variants = ["--state-dtypes", *arguments.state_dtypes]
         row: measure.Row = {"optimizer": name}
