@@ -29,7 +29,7 @@ from benchmarks import measure
 # Keras has nothing like them.
 WITHOUT_TWIN = ("adastand", "lars", "prodigy", "schedulefreesgd", "sdprop")
 # One of each kind of state.
-OPTIMIZERS = ["sgd", "rmsprop", "adam", "adafactor", "lion", "muon", "prodigy"]
+OPTIMIZERS = ["sgd", "rmsprop", "adam", "adafactor", "lion", "prodigy"]
 STATE_DTYPES = ("float32", "bfloat16", "int8")
 # Side of the kernel beyond whose growth that of the larger one is measured.
 SMALL = 1000
