@@ -1,6 +1,6 @@
 """Time of a step of Muon on the matrices of a transformer, beside other Muons.
 
-    python -m benchmarks.muon --blocks 2
+    python -m benchmarks.muon --blocks 12
 
 A block has four matrices of 768 x 768 (attention), one of 768 x 3072 and one of
 3072 x 768. The peers are `keras.optimizers.Muon` and, on JAX, `optax.contrib.muon`
@@ -24,7 +24,7 @@ SHAPES = [(768, 768)] * 4 + [(768, 3072), (3072, 768)]
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backends", nargs="+", default=list(MODES))
-    parser.add_argument("--blocks", type=int, default=12)
+    parser.add_argument("--blocks", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
