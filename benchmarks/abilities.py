@@ -130,8 +130,4 @@ def step(
 
 
 if __name__ == "__main__":
-    options = parse()
-    if options.child:
-        child(options)
-    else:
-        measure.show("Ratio to the step of plain Adam", rows(options))
+    measure.main("Ratio to the step of plain Adam", parse(), rows, child)

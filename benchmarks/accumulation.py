@@ -140,8 +140,4 @@ def bare(gradients: list[Any], sums: list[Any], mode: str) -> Callable[[], Any]:
 
 
 if __name__ == "__main__":
-    options = parse()
-    if options.child:
-        child(options)
-    else:
-        measure.show("A step that only accumulates", rows(options))
+    measure.main("A step that only accumulates", parse(), rows, child)

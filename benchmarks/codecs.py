@@ -252,8 +252,4 @@ def timed(name: str, elements: int) -> dict[str, Callable[[], Any]]:
 
 
 if __name__ == "__main__":
-    options = parse()
-    if options.child:
-        child(options)
-    else:
-        measure.show("Maps of 8 bits", rows(options))
+    measure.main("Maps of 8 bits", parse(), rows, child)

@@ -116,8 +116,4 @@ def eager_loop(optimizer: Any) -> Callable[[], Any]:
 
 
 if __name__ == "__main__":
-    options = parse()
-    if options.child:
-        child(options)
-    else:
-        measure.show("Time of a training step", rows(options))
+    measure.main("Time of a training step", parse(), rows, child)

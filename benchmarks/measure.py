@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -42,13 +43,19 @@ def _seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def keras_twin(name: str) -> tuple[str, Callable[..., Any]]:
-    """Keras' optimizer to compare with: of the same name, or the nearest in kind."""
+def of_keras(name: str) -> Callable[..., Any] | None:
+    """Keras' optimizer of the same name, if there is one."""
     import keras
 
+    classes = {n.lower(): getattr(keras.optimizers, n) for n in dir(keras.optimizers)}
+    return classes.get(name)
+
+
+def keras_twin(name: str) -> tuple[str, Callable[..., Any]]:
+    """Keras' optimizer to compare with: of the same name, or the nearest in kind."""
     nearest = {"sdprop": "rmsprop", "adastand": "adam"}
-    twins = {n.lower(): getattr(keras.optimizers, n) for n in dir(keras.optimizers)}
-    twin = twins[nearest.get(name, name)]
+    twin = of_keras(nearest.get(name, name))
+    assert twin is not None, name
     return twin.__name__, twin
 
 
@@ -130,15 +137,34 @@ def emit(row: Row) -> None:
 
 def show(title: str, rows: Sequence[Row]) -> None:
     """Print rows as a table."""
-    table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
+    heads, *lines = _lines(rows)
+    table = Table(*heads, title=title)
+    for line in lines:
+        table.add_row(*line)
     Console().print(table)
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """Rows as a table in Markdown."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(r.values() for r in rows)]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    heads, *lines = _lines(rows)
+    lines = [heads, ["---"] * len(heads), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _lines(rows: Sequence[Row]) -> list[list[str]]:
+    """The names of all columns, then their cells; "-" where a row has none."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [names, *([str(row.get(name, "-")) for name in names] for row in rows)]
+
+
+def main(
+    title: str,
+    options: argparse.Namespace,
+    rows: Callable[[argparse.Namespace], Sequence[Row]],
+    child: Callable[[argparse.Namespace], None],
+) -> None:
+    """What every benchmark does as a program: measure as a child, else show a table."""
+    if options.child:
+        child(options)
+    else:
+        show(title, rows(options))

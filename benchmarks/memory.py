@@ -26,8 +26,6 @@ from typing import Any, NamedTuple
 
 from benchmarks import measure
 
-# Keras has nothing like them.
-WITHOUT_TWIN = ("adastand", "lars", "prodigy", "schedulefreesgd", "sdprop")
 # One of each kind of state.
 OPTIMIZERS = ["sgd", "rmsprop", "adam", "adafactor", "lion", "prodigy"]
 STATE_DTYPES = ("float32", "bfloat16", "int8")
@@ -57,8 +55,6 @@ def rows(arguments: argparse.Namespace) -> list[measure.Row]:
         passed = ["--optimizers", name, "--units", str(arguments.units)]
         variants = ["--state-dtypes", *arguments.state_dtypes]
         row: measure.Row = {"optimizer": name}
-        if name in WITHOUT_TWIN:
-            row |= {"Keras, counted": "-", "Keras, measured": "-"}
         for result in measure.run_child(
             "benchmarks.memory", arguments.backend, [*passed, *variants]
         ):
@@ -76,9 +72,8 @@ def child(arguments: argparse.Namespace) -> None:
     import keras_adamx
 
     name = arguments.optimizers[0]
-    makers: dict[str, Callable[[], Any]] = {}
-    if name not in WITHOUT_TWIN:
-        makers["Keras"] = measure.keras_twin(name)[1]
+    twin = measure.of_keras(name)
+    makers: dict[str, Callable[[], Any]] = {"Keras": twin} if twin else {}
     for dtype in arguments.state_dtypes:
         makers[dtype] = functools.partial(keras_adamx.get, name, state_dtype=dtype)
     # Nothing is freed before the last measurement.
@@ -188,9 +183,5 @@ def two_steps(optimizer: Any, variables: list[Any], gradients: list[Any]) -> Any
 
 if __name__ == "__main__":
     options = parse()
-    if options.child and options.devices:
-        child_on_devices(options)
-    elif options.child:
-        child(options)
-    else:
-        measure.show("Bytes of state a parameter", rows(options))
+    counting = child_on_devices if options.devices else child
+    measure.main("Bytes of state a parameter", options, rows, counting)

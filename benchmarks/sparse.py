@@ -117,8 +117,4 @@ def step(optimizer: Any, arguments: argparse.Namespace, mode: str) -> Callable[[
 
 
 if __name__ == "__main__":
-    options = parse()
-    if options.child:
-        child(options)
-    else:
-        measure.show("A step on some rows of an embedding", rows(options))
+    measure.main("A step on some rows of an embedding", parse(), rows, child)

@@ -88,8 +88,4 @@ def step(optimizer: Any, number: int, size: int, mode: str) -> Callable[[], Any]
 
 
 if __name__ == "__main__":
-    options = parse()
-    if options.child:
-        child(options)
-    else:
-        measure.show("Time of a step", rows(options))
+    measure.main("Time of a step", parse(), rows, child)

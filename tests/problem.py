@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -162,3 +165,17 @@ def fit(model: keras.Model, epochs: int, initial_epoch: int = 0, **more: Any) ->
         verbose=0,
         **more,
     )
+
+
+def run_worker(module: str, *arguments: Any, **environment: str) -> list[list[str]]:
+    """The words of the lines that a module of the tests prints in its own process."""
+    worker = subprocess.run(
+        [sys.executable, "-m", f"tests.contract.{module}", *map(str, arguments)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
+    )
+    assert worker.returncode == 0, worker.stderr[-3000:]
+    return [line.split() for line in worker.stdout.splitlines()]

@@ -48,8 +48,8 @@ def extend(optimizer: Optimizer, variables: list[Any]) -> None:
     if known:
         _refuse_another_head(optimizer, abouts)
     optimizer.keep(entries=(*optimizer.entries, *entries))
-    if known and int(ops.convert_to_numpy(backend.read(optimizer.gradients_seen))):
-        # The averages of the others have begun.
+    if known and optimizer.has_begun:
+        # So have the averages of the others.
         backend.assign(
             [(e.average, e.variable) for e in entries if e.average is not None]
         )
@@ -130,7 +130,7 @@ def _refuse_another_head(optimizer: Optimizer, abouts: dict[Any, Weights]) -> No
                 f"{type(optimizer).__name__}: '{entry.path}' was "
                 f"{'the' if entry.about.is_head else 'not the'} last matrix when the "
                 "optimizer was built, and follows another rule for it. Build it with "
-                "all variables before some are frozen, or set `exclude_head=False`."
+                "all variables before some are frozen."
             )
 
 
@@ -174,7 +174,7 @@ def _entry(
             shape=part.shape,
             initializer=_Constant(part.initial),
             dtype=part.dtype,
-            layout=layouts.of_state(optimizer, variable, slot, part),
+            layout=layouts.of_state(variable, slot, part, spread=optimizer.shard_state),
             name=f"{path.replace('/', '_')}_{part.name.replace('.', '_')}",
         )
 

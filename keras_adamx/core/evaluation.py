@@ -84,7 +84,7 @@ def put_in(optimizer: Optimizer) -> None:
         raise ValueError(
             f"{type(optimizer).__name__} keeps no averages of the weights."
         )
-    if is_evaluating(optimizer) or not _has_begun(optimizer):
+    if is_evaluating(optimizer) or not optimizer.has_begun:
         return
     prepare(optimizer)
     for entry in averaged_entries(optimizer):
@@ -104,11 +104,6 @@ def take_out(optimizer: Optimizer) -> None:
     ]
     backend.assign(pairs)
     optimizer.evaluating.assign(0)
-
-
-def _has_begun(optimizer: Optimizer) -> bool:
-    seen = int(ops.convert_to_numpy(backend.read(optimizer.gradients_seen)))
-    return seen >= (optimizer.gradient_accumulation_steps or 1)
 
 
 def _average(optimizer: Optimizer, entry: Entry) -> Any:

@@ -6,7 +6,7 @@ no distribution is set, there is no layout and nothing to do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -14,18 +14,15 @@ from keras_adamx.core import codecs
 from keras_adamx.core.bridge import layout_of
 from keras_adamx.core.slots import Slot
 
-if TYPE_CHECKING:
-    from keras_adamx.core.optimizer import Optimizer
 
-
-def of_state(optimizer: Optimizer, variable: Any, slot: Slot, part: codecs.Part) -> Any:
+def of_state(variable: Any, slot: Slot, part: codecs.Part, *, spread: bool) -> Any:
     """Layout of what is stored for a slot of a variable, or None.
 
     Args:
-        optimizer: The optimizer.
         variable: The variable of the model.
         slot: The slot.
         part: What of it is stored.
+        spread: Whether to divide it among the devices that share the data as well.
     """
     layout = layout_of(variable)
     if not isinstance(layout, keras.distribution.TensorLayout):
@@ -38,7 +35,7 @@ def of_state(optimizer: Optimizer, variable: Any, slot: Slot, part: codecs.Part)
         length = variable.shape[-1] / size[axes[-1]]
         if length % codecs.block_of(variable.shape[-1]):
             axes[-1] = None
-    if optimizer.shard_state:
+    if spread:
         axes = _spread(axes, part.shape, keras.distribution.distribution(), size)
     return keras.distribution.TensorLayout(axes, mesh)
 

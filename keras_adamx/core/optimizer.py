@@ -104,6 +104,8 @@ class Optimizer(Options):
 
     # Whether averages are in the place of the weights.
     holds_averages = False
+    # State that was read before the variables were known.
+    _pending: dict[str, Any] | None = None
     # Whether `use_ema` leaves the weights alone at the end of `fit`.
     keeps_trained_weights = False
     # Whether the direction of an element depends on no other element of the variable. A
@@ -164,10 +166,10 @@ class Optimizer(Options):
         self.skipped: Any = None
         # How many of them an error has told of.
         self.reported = 0
-        # Whether averages are in the place of the weights, and what waits meanwhile.
+        # Whether averages are in the place of the weights, and what waits meanwhile, by
+        # position: TensorFlow exports models with dictionaries of strings only.
         self.evaluating: Any = None
         self.trained: dict[str, Any] = {}
-        self._pending: dict[str, Any] | None = None
 
     # What a rule says.
 
@@ -341,6 +343,9 @@ class Optimizer(Options):
         Does nothing before the first step, nor if the averages are in already. Files
         that are saved now hold averages as weights, and the weights that are trained as
         state.
+
+        Raises:
+            ValueError: The optimizer keeps no averages.
         """
         evaluation.put_in(self)
         self.holds_averages = evaluation.is_evaluating(self)
@@ -349,6 +354,12 @@ class Optimizer(Options):
         """Go on training: undo `put_in_averaged_weights`."""
         evaluation.take_out(self)
         self.holds_averages = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an update was made."""
+        seen = int(ops.convert_to_numpy(backend.read(self.gradients_seen)))
+        return seen >= (self.gradient_accumulation_steps or 1)
 
     @property
     def skipped_steps(self) -> int:
@@ -434,9 +445,8 @@ class Optimizer(Options):
             )
         if not self.use_ema or self.keeps_trained_weights:
             return
-        seen = int(ops.convert_to_numpy(backend.read(self.gradients_seen)))
-        if seen < (self.gradient_accumulation_steps or 1):
-            return  # The averages have not begun.
+        if not self.has_begun:
+            return  # Neither have the averages.
         entries = [self.entries[i] for i in self.positions(var_list)]
         backend.assign(
             [(e.variable, e.average) for e in entries if e.average is not None]
@@ -446,7 +456,8 @@ class Optimizer(Options):
 
     def forget_saved_rate(self) -> None:
         """The rate was set: what a file said before does not hold."""
-        (getattr(self, "_pending", None) or {}).pop(saving.LEARNING_RATE, None)
+        if self._pending is not None:
+            self._pending.pop(saving.LEARNING_RATE, None)
 
     def save_own_variables(self, store: Any) -> None:
         """Write the state, named by slot and variable, into a store of Keras."""

@@ -133,7 +133,9 @@ class Options(KerasOptimizer):
                 this name holds.
 
         Raises:
-            ValueError: The optimizer is built already.
+            TypeError: `var_names` is a string, not a list of them.
+            ValueError: The optimizer is built already, or a name is no regular
+                expression.
         """
         where = f"{type(self).__name__}.exclude_from_weight_decay"
         if isinstance(var_names, str):
@@ -143,9 +145,8 @@ class Options(KerasOptimizer):
             )
         if self.entries:
             raise ValueError(
-                f"{where} must be called "
-                f"before the optimizer is built. Received: var_list={var_list}, "
-                f"var_names={var_names}"
+                f"{where} must be called before the optimizer is built. Received: "
+                f"var_list={var_list}, var_names={var_names}"
             )
         self._undecayed_keys |= {self.key(variable) for variable in var_list or ()}
         try:

@@ -32,7 +32,7 @@ EVALUATING = "evaluating"
 # What a file may lack, or have beside what is needed: other arguments need other ones.
 OPTIONAL = frozenset({LEARNING_RATE, SKIPPED, SEED, EVALUATING})
 # How a slot may have been stored.
-DTYPES = (*codecs.STATE_DTYPES, "float64")
+_DTYPES = (*codecs.STATE_DTYPES, "float64")
 _NUMBER = re.compile(r"_(\d+)$")
 
 
@@ -54,7 +54,7 @@ def _named_variables(
         yield SKIPPED, optimizer.skipped
     if evaluating is None:
         evaluating = evaluation.is_evaluating(optimizer)
-    if evaluating:
+    if evaluating and optimizer.evaluating is not None:
         yield EVALUATING, optimizer.evaluating
     for number, settings in enumerate(optimizer.settings):
         prefix = f"shared.{number}" if number else "shared"
@@ -246,16 +246,12 @@ def _manifest(saved: dict[str, np.ndarray], where: str) -> dict[str, Any]:
         version = manifest["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{where}its manifest is damaged.") from error
-    if (
-        complete
-        and version == FORMAT
-        and not all(map(_is_variable, manifest["variables"]))
-    ):
-        raise ValueError(f"{where}its manifest is damaged.")
     if not complete or version != FORMAT:
         raise ValueError(
             f"{where}its format is {version!r}; this release reads {FORMAT}."
         )
+    if not all(map(_is_variable, manifest["variables"])):
+        raise ValueError(f"{where}its manifest is damaged.")
     return manifest
 
 
@@ -272,7 +268,7 @@ def _is_variable(found: Any) -> bool:
         and all(type(found.get(key, 0)) is int for key in ("group", "stream"))
         and found.get("group", 0) >= 0
         and isinstance(slots, dict)
-        and all(dtype in DTYPES for dtype in slots.values())
+        and all(dtype in _DTYPES for dtype in slots.values())
     )
 
 

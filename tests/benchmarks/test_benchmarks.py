@@ -58,6 +58,19 @@ def test_memory(dtype, size):
     assert math.isfinite(row["measured"])
 
 
+def test_muon():
+    small = ("--blocks", "1", "--width", "8", "--rounds", "1")
+    out = run("benchmarks.muon", *small, "--backends", "tensorflow", "jax")
+    for word in ("graph", "XLA", "jit"):
+        assert word in out
+
+
+def test_columns_are_told_by_name():
+    """Rows may lack some, and have them in another order."""
+    table = measure.markdown([{"a": 1, "b": 2}, {"c": 5, "b": 4, "a": 3}])
+    assert table.splitlines()[2:] == ["| 1 | 2 | - |", "| 3 | 4 | 5 |"]
+
+
 def test_abilities():
     out = run(
         "benchmarks.abilities",

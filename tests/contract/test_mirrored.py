@@ -1,8 +1,5 @@
 """Two mirrored devices train like one, with all that surrounds the rules."""
 
-import subprocess
-import sys
-
 import pytest
 
 from tests import problem
@@ -12,15 +9,7 @@ from tests import problem
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizers", [(), ("sgd",)], ids=["all", "few"])
 def test_mirrored_strategy(optimizers):
-    worker = subprocess.run(
-        [sys.executable, "-m", "tests.contract.mirrored_worker", *optimizers],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert worker.returncode == 0, worker.stderr[-3000:]
-    cases = [line.split() for line in worker.stdout.splitlines()]
+    cases = problem.run_worker("mirrored_worker", *optimizers)
     assert {name for name, *_ in cases} == set(optimizers or problem.OPTIMIZERS)
     for name, kind, apart, moved in cases:
         assert float(moved) > 1e-4, (name, kind)

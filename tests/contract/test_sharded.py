@@ -1,9 +1,5 @@
 """Four devices of JAX train like one; each holds the part of the state that is its."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from tests import problem
@@ -13,23 +9,13 @@ from tests import problem
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizers", [(), ("adam", "adamw")], ids=["all", "few"])
 def test_sharded_variables(tmp_path, optimizers):
-    environment = {
-        "KERAS_BACKEND": "jax",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-    }
-    worker = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.contract.sharded_worker", str(tmp_path)),
-            *optimizers,
-        ],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
+    cases = problem.run_worker(
+        "sharded_worker",
+        tmp_path,
+        *optimizers,
+        KERAS_BACKEND="jax",
+        XLA_FLAGS="--xla_force_host_platform_device_count=4",
     )
-    assert worker.returncode == 0, worker.stderr[-3000:]
-    cases = [line.split() for line in worker.stdout.splitlines()]
     assert {name for name, *_ in cases} == set(optimizers or problem.OPTIMIZERS)
     for name, kind, where, apart, moved, share in cases:
         assert float(moved) > 1e-4, (name, kind)

@@ -273,7 +273,10 @@ def _refuse_nonfinite(program: Program, finite_each: Any) -> None:
 def _distributed_step(
     program: Program, gradients: list[Any], scalars: Scalars
 ) -> tuple[Any, Any]:
-    """Every replica computes the same new values from the summed gradients."""
+    """Every replica computes the same new values from the summed gradients.
+
+    The same but for the order in which its device adds up norms and products.
+    """
     replica = tf.distribute.get_replica_context()
     gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
     values = [read(variable) for variable in program.variables]
