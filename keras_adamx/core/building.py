@@ -48,7 +48,7 @@ def extend(optimizer: Optimizer, variables: list[Any]) -> None:
     if known:
         _refuse_another_head(optimizer, abouts)
     optimizer.keep(entries=(*optimizer.entries, *entries))
-    if known and optimizer.has_begun:
+    if known and optimizer.has_begun():
         # So have the averages of the others.
         backend.assign(
             [(e.average, e.variable) for e in entries if e.average is not None]

@@ -84,7 +84,7 @@ def put_in(optimizer: Optimizer) -> None:
         raise ValueError(
             f"{type(optimizer).__name__} keeps no averages of the weights."
         )
-    if is_evaluating(optimizer) or not optimizer.has_begun:
+    if is_evaluating(optimizer) or not optimizer.has_begun():
         return
     prepare(optimizer)
     for entry in averaged_entries(optimizer):

@@ -355,7 +355,7 @@ class Optimizer(Options):
         evaluation.take_out(self)
         self.holds_averages = False
 
-    @property
+    # No property: Keras reads every public one when it walks a model to save it.
     def has_begun(self) -> bool:
         """Whether an update was made."""
         seen = int(ops.convert_to_numpy(backend.read(self.gradients_seen)))
@@ -445,7 +445,7 @@ class Optimizer(Options):
             )
         if not self.use_ema or self.keeps_trained_weights:
             return
-        if not self.has_begun:
+        if not self.has_begun():
             return  # Neither have the averages.
         entries = [self.entries[i] for i in self.positions(var_list)]
         backend.assign(

@@ -175,7 +175,7 @@ class Program:
         scheduled = [ops.cast(x, optimizer.scalar_dtype) for x in scalars.scheduled]
 
         finite_each = finite = due = None
-        if optimizer.nonfinite != "propagate":
+        if optimizer.nonfinite != "propagate" and gradients:
             finite_each = ops.stack([ops.all(ops.isfinite(g)) for g in gradients])
             finite = due = ops.all(finite_each)
         if optimizer.gradient_accumulation_steps is not None:
@@ -204,7 +204,8 @@ class Program:
     @property
     def has_statistics(self) -> bool:
         """Whether a rule sums something over all variables before any of them moves."""
-        return any(entry.settings.rule.has_statistics for entry in self.entries)
+        updated = (*self.entries, *self._late)
+        return any(entry.settings.rule.has_statistics for entry in updated)
 
     def _by_owner(self, shared: list[Any]) -> list[dict[str, Any]]:
         """The shared state by the settings that own it."""

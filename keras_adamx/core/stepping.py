@@ -55,8 +55,8 @@ def step(optimizer: Optimizer, by_position: dict[int, Any]) -> Any:
         )
         entries = [optimizer.entries[i] for i in optimizer.positions(variables)]
     pairs = [(g, e) for g, e in zip(gradients, entries) if not e.settings.frozen]
-    if not pairs:
-        return None
+    if not pairs and optimizer.gradient_accumulation_steps is None:
+        return None  # With accumulation, what came earlier in the window may be due.
     dense: list[tuple[Any, Entry]] = []
     sparse: list[tuple[Any, Entry]] = []
     for gradient, entry in pairs:

@@ -64,6 +64,30 @@ def test_late_variables_under_accumulation():
     assert number(late) == -0.5
 
 
+@pytest.mark.parametrize("nonfinite", ["propagate", "skip"])
+@pytest.mark.parametrize("rule", [keras_adamx.SGD, keras_adamx.Prodigy])
+def test_a_window_that_ends_with_frozen_variables_only(rule, nonfinite):
+    """What came earlier in the window is due, as if zeros had come last."""
+    weights = []
+    for frozen_only in (True, False):
+        frozen, free = variable("frozen", 1.0), variable("free", 1.0, 2.0)
+        optimizer = rule(
+            learning_rate=1.0,
+            gradient_accumulation_steps=2,
+            global_clipnorm=0.5,
+            nonfinite=nonfinite,
+            groups=[keras_adamx.Group("frozen", frozen=True)],
+        )
+        optimizer.build([frozen, free])
+        for _ in range(2):
+            optimizer.apply(ones(frozen, free), [frozen, free])
+            last = None if frozen_only else ops.zeros((2,))
+            optimizer.apply([ops.ones((1,)), last], [frozen, free])
+        weights.append(problem.values([frozen, free]))
+        assert np.all(weights[-1][1] < [1.0, 2.0])
+    problem.assert_same_bits(*weights)
+
+
 def test_the_head_may_not_change():
     kernels = [
         keras.Variable(np.ones((4, 4), "float32"), name=f"k{i}") for i in range(3)
