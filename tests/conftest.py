@@ -1,5 +1,6 @@
 """Settings that every test runs under, whatever the backend."""
 
+import collections
 import os
 import tempfile
 from importlib import metadata
@@ -68,20 +69,35 @@ OF_THE_CORE = {
     f"test_{name}.py"
     for name in ("gradients", "groups", "keras", "precision", "saving", "state_dtype")
 } | {"test_transforms.py"}
+# One in so many cases of a formula runs on TensorFlow, where op by op is slow.
+SHARE = 3
+
+
+def left_to_torch(item: pytest.Item, number: int) -> bool:
+    """Whether a test is one of many like it, of which PyTorch runs all.
+
+    Tests of the core run for one rule of each kind where programs are compiled, and
+    TensorFlow runs a part of the cases of each formula: the rules are the same lines on
+    all backends, which `tests/backends` compares step by step.
+    """
+    if BACKEND == "torch":
+        return False
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    if item.path.name in OF_THE_CORE:
+        return params.get("name", problem.KINDS[0]) not in problem.KINDS
+    of_formulas = item.path.parent.name in ("oracle", "identities")
+    return BACKEND == "tensorflow" and of_formulas and number % SHARE != 0
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked for another backend; leave some to the slow tests.
-
-    Where programs are compiled, tests of the core run for one rule of each kind.
-    PyTorch runs them for all, and so do the slow tests elsewhere.
-    """
+    """Skip what is marked for another backend; mark what is left to PyTorch."""
+    numbers: collections.Counter[str] = collections.Counter()
     for item in items:
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        others = params.get("name", problem.KINDS[0]) not in problem.KINDS
-        if BACKEND != "torch" and others and item.path.name in OF_THE_CORE:
-            item.add_marker(pytest.mark.slow)
+        test = item.nodeid.partition("[")[0]
+        if left_to_torch(item, numbers[test]):
+            item.add_marker(pytest.mark.everywhere)
+        numbers[test] += 1
         marker = item.get_closest_marker("backend")
         if marker is not None and BACKEND not in marker.args:
             item.add_marker(pytest.mark.skip(f"for {' and '.join(marker.args)}"))

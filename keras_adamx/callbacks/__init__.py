@@ -1,5 +1,6 @@
 """Callbacks for `fit`."""
 
 from keras_adamx.callbacks.evaluate_averaged import EvaluateAveraged
+from keras_adamx.callbacks.optimizer_monitor import OptimizerMonitor
 
-__all__ = ["EvaluateAveraged"]
+__all__ = ["EvaluateAveraged", "OptimizerMonitor"]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_adamx.callbacks.watching import any_optimizer_of, optimizer_of
 from keras_adamx.core.bridge import layers_of
 from keras_adamx.core.optimizer import Optimizer
 
@@ -54,24 +55,13 @@ class EvaluateAveraged(keras.callbacks.Callback):
         self._fitting = False
 
     @property
-    def _any_optimizer(self) -> Any:
-        outer = getattr(self.model, "optimizer", None)
-        return getattr(outer, "inner_optimizer", outer)
-
-    @property
     def _optimizer(self) -> Optimizer:
-        optimizer = self._any_optimizer
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                "EvaluateAveraged needs an optimizer of keras_adamx. Received: "
-                f"{optimizer!r}"
-            )
-        return optimizer
+        return optimizer_of(self.model, type(self).__name__)
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         # Some releases of Keras count the variables before `on_train_begin`.
-        optimizer = self._any_optimizer
+        optimizer = any_optimizer_of(model)
         if isinstance(optimizer, Optimizer) and optimizer.entries:
             optimizer.prepare_averaged_weights()
 

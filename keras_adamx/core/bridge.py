@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -140,12 +141,16 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
 
     def _get_current_learning_rate(self) -> Any:
         """The rate now: schedules and callables see the number of updates made."""
+        return self.rate_at(self.iterations)
+
+    def rate_at(self, updates: Any) -> Any:
+        """The rate after a number of updates."""
         source = self._learning_rate
         if isinstance(source, keras.optimizers.schedules.LearningRateSchedule):
-            return source(self.iterations)
+            return source(updates)
         if isinstance(source, keras.Variable):
             return source
-        return source(self.iterations) if _takes_argument(source) else source()
+        return source(updates) if _takes_argument(source) else source()
 
     @property
     def saved_learning_rate(self) -> keras.Variable | None:
@@ -254,6 +259,20 @@ def _takes_argument(function: Any) -> bool:
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers, those within layers included."""
     return list(model._flatten_layers(include_self=False))
+
+
+def values_in_fit(model: keras.Model, variables: Sequence[Any]) -> list[np.ndarray]:
+    """Values of variables of the optimizer, as they are after the last step.
+
+    While `fit` runs on JAX, they are not in the variables but on their way from step to
+    step.
+    """
+    state = getattr(model, "_jax_state", None)
+    if state is None:
+        return [np.asarray(ops.convert_to_numpy(v.value)) for v in variables]
+    places = {id(v): i for i, v in enumerate(model.optimizer.variables)}
+    held = state["optimizer_variables"]
+    return [np.asarray(held[places[id(v)]]) for v in variables]
 
 
 def has_value(variable: keras.Variable) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
-from keras_adamx.core import backend, codecs, groups, layouts, rounding
+from keras_adamx.core import backend, codecs, groups, layouts, measures, rounding
 from keras_adamx.core.bridge import path_of
 from keras_adamx.core.settings import Settings, product_of
 from keras_adamx.core.slots import RESERVED, Slot, Weights
@@ -161,7 +161,8 @@ def _entry(
     compute_dtype = rounding.compute_dtype(dtype)
     settings = optimizer.settings[group].of(about)
     # What has no state: frozen variables, and those whose gradient is their new value.
-    bare = settings.frozen or optimizer.overwritten_by_gradient(variable)
+    overwritten = optimizer.overwritten_by_gradient(variable)
+    bare = settings.frozen or overwritten
     transforms = () if bare else _transforms(settings, about)
     slots = () if bare else _slots(settings, about, transforms)
     if not bare:
@@ -189,7 +190,7 @@ def _entry(
         chosen[slot.name] = codec
         for part in codec.parts(slot, shape if slot.shape is None else slot.shape):
             stored[part.name] = state(slot, part)
-    return Entry(
+    entry = Entry(
         position=position,
         variable=variable,
         path=path,
@@ -199,6 +200,7 @@ def _entry(
         compute_dtype=compute_dtype,
         group=group,
         settings=settings,
+        overwritten=overwritten,
         slots=slots,
         transforms=transforms,
         codecs=chosen,
@@ -207,9 +209,11 @@ def _entry(
         accumulator=whole("gradient_sum")
         if optimizer.gradient_accumulation_steps and not bare
         else None,
+        measures=None,
         stream=position,
         decayed=not optimizer.is_excluded(variable) and _passes_filter(settings, about),
     )
+    return measures.added(optimizer, entry) if optimizer.measuring else entry
 
 
 def _transforms(settings: Settings, weights: Weights) -> tuple[str, ...]:

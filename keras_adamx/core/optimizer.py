@@ -104,6 +104,8 @@ class Optimizer(Options):
 
     # Whether averages are in the place of the weights.
     holds_averages = False
+    # Whether steps are measured, for a callback that watches them.
+    measuring = False
     # State that was read before the variables were known.
     _pending: dict[str, Any] | None = None
     # Whether `use_ema` leaves the weights alone at the end of `fit`.

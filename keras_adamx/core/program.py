@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from keras import ops
 
-from keras_adamx.core import arithmetic, backend
+from keras_adamx.core import arithmetic, backend, measures, rows
+from keras_adamx.core.clipping import clipped, norm_of
 from keras_adamx.core.jobs import Job, Rows
 from keras_adamx.core.settings import MULTIPLIER, Settings, product_of
 from keras_adamx.core.slots import Hyper, State
@@ -72,6 +73,7 @@ class Program:
             [entry.stored for entry in updated],
             [entry.average for entry in averaged],
             [e.accumulator for e in updated if e.accumulator is not None],
+            [e.measures for e in updated] if optimizer.measuring else [],
         )
         self.variables = self._layout.flat()
         # What a step may move.
@@ -193,7 +195,9 @@ class Program:
             due=due,
             norm=None,
         )
-        common = common._replace(norm=self._global_norm(accumulators, gradients))
+        if optimizer.global_clipnorm is not None:
+            means = self._means(accumulators, gradients)
+            common = common._replace(norm=norm_of(means, optimizer.scalar_dtype))
         sums = self._sums(shared, gradients, values, common)
         common = common._replace(shared=self._advanced(shared, sums, common))
         new = [x for values in common.shared for x in values.values()]
@@ -233,7 +237,7 @@ class Program:
         gradients = self._means(old.accumulators, gradients)
         for i, entry in enumerate((*self.entries, *self._late)):
             hyper = self.hyper(entry.settings, common)
-            gradient = self._clipped(gradients[i], hyper, common.norm)
+            gradient = clipped(gradients[i], hyper, common.norm)
             job = Job(gradient, old.weights[i], old.stored[i])
             ready = prepared(entry, hyper, common.seed, job)
             found = entry.settings.rule.statistics(
@@ -279,14 +283,6 @@ class Program:
             state |= {product_of(name): value for name, value in products.items()}
             new.append({name: state[name] for name in settings.shared})
         return new
-
-    def _global_norm(self, accumulators: list[Any], gradients: list[Any]) -> Any:
-        optimizer = self.optimizer
-        if optimizer.global_clipnorm is None:
-            return None
-        means = self._means(accumulators, gradients)
-        tensors = [ops.cast(g, optimizer.scalar_dtype) for g in means]
-        return ops.sqrt(arithmetic.sum_of_squares(tensors))
 
     def _means(self, accumulators: list[Any], gradients: list[Any]) -> list[Any]:
         """What an update works with, that of variables without a gradient now last."""
@@ -358,6 +354,10 @@ class Program:
         """
         gradients = [self._unscaled(g, e) for g, e in zip(gradients, self.entries)]
         steps = self.optimizer.gradient_accumulation_steps
+        if self._layout.measures and common.finite is not None:
+            old = self._layout.like(values)
+            counted = measures.counted(old.measures, gradients)
+            values = old._replace(measures=counted).flat()
         if steps is not None:
             old = self._layout.like(values)
             sums = list(old.accumulators)
@@ -385,10 +385,14 @@ class Program:
     def _updated(self, old: Values, gradients: list[Any], common: Common) -> Values:
         entries = [*self.entries, *self._late]
         hypers = {e.settings: self.hyper(e.settings, common) for e in entries}
+        given = gradients
         gradients = [
-            self._clipped(g, hypers[e.settings], common.norm)
+            clipped(g, hypers[e.settings], common.norm)
             for g, e in zip(gradients, entries)
         ]
+        before = list(old.weights)
+        if old.measures:  # Some backends update in place.
+            before = [backend.kept(w) for w in before]
         weights, stored = list(old.weights), list(old.stored)
         for members in alike(self.entries):
             entry = entries[members[0]]
@@ -406,8 +410,14 @@ class Program:
             weights[i], stored[i] = self._updated_late(
                 entry, hypers[entry.settings], common.seed, gradients[i], old, i
             )
+        measured = [
+            measures.of_update(entry, vector, given[i], gradients[i], moved, stored[i])
+            for i, (entry, vector, *moved) in enumerate(
+                zip(entries, old.measures, before, weights)
+            )
+        ]
         weights, averages = self.averaged(weights, old.averages, common)
-        return Values(weights, stored, averages, old.accumulators)
+        return Values(weights, stored, averages, old.accumulators, measured)
 
     @staticmethod
     def _updated_late(
@@ -449,42 +459,17 @@ class Program:
         return weights, new
 
     def updated_rows(
-        self, entry: Entry, rows: Rows, job: Job, common: Common
-    ) -> tuple[Any, dict[str, Any]]:
-        """New values of some rows of a variable and of its state."""
+        self, entry: Entry, given: Rows, job: Job, vector: Any, common: Common
+    ) -> rows.Updated:
+        """New values of some rows of a variable and its state; `vector`: measures."""
         hyper = self.hyper(entry.settings, common)
-        summed = self._unscaled(rows.summed, entry)
-        summed = self._clipped(summed, hyper, common.norm)
-        gradient = ops.take(summed, rows.inverse, axis=0)
-        job = job._replace(gradient=gradient)
-        weights, stored = updated_variable(entry, hyper, common.seed, job)
-        if common.due is None:
-            return weights, stored
-        stored = {n: ops.where(common.due, v, job.stored[n]) for n, v in stored.items()}
-        return ops.where(common.due, weights, job.weights), stored
+        given = given._replace(summed=self._unscaled(given.summed, entry))
+        return rows.updated(entry, hyper, given, job, vector, common)
 
     def _unscaled(self, gradient: Any, entry: Entry) -> Any:
         gradient = ops.cast(gradient, entry.compute_dtype)
         factor = self.optimizer.loss_scale_factor
         return gradient if factor is None else gradient / factor
-
-    def _clipped(self, gradient: Any, hyper: Hyper, global_norm: Any) -> Any:
-        """The gradient clipped by value, by its norm or by the norm of all of them."""
-
-        def cast(x: Any) -> Any:
-            return ops.cast(x, gradient.dtype) if ops.is_tensor(x) else x
-
-        if hyper.clipvalue is not None:
-            bound = cast(hyper.clipvalue)
-            return ops.clip(gradient, -bound, bound)
-        if hyper.clipnorm is not None:
-            norm = ops.sqrt(arithmetic.sum_of_squares([gradient]))
-            bound = cast(hyper.clipnorm)
-        elif global_norm is not None:
-            norm, bound = cast(global_norm), cast(hyper.global_clipnorm)
-        else:
-            return gradient
-        return gradient * (bound / arithmetic.maximum(norm, bound))
 
     def rule_alone(self, values: list[Any], gradient: Any, common: Common) -> list[Any]:
         """New values of `variables` by the rule, without all that surrounds it."""

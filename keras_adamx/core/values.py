@@ -25,6 +25,8 @@ class Entry(NamedTuple):
     # Number of the group, 0 for none, and what holds for it.
     group: int
     settings: Settings
+    # Whether its "gradient" is its new value.
+    overwritten: bool
     slots: tuple[Slot, ...]
     # Names of the transforms that are for it.
     transforms: tuple[str, ...]
@@ -33,9 +35,16 @@ class Entry(NamedTuple):
     stored: dict[str, Any]
     average: Any
     accumulator: Any
+    # What is measured of its updates, if anybody watches.
+    measures: Any
     # What tells its random numbers from those of others.
     stream: int
     decayed: bool
+
+    @property
+    def has_state(self) -> bool:
+        """False if it is frozen, or if its "gradient" is its new value."""
+        return not (self.settings.frozen or self.overwritten)
 
     @property
     def random(self) -> bool:
@@ -113,11 +122,13 @@ class Values(NamedTuple):
     stored: list[dict[str, Any]]
     averages: list[Any]
     accumulators: list[Any]
+    measures: list[Any]
 
     def flat(self) -> list[Any]:
         """All values in one list, in a fixed order."""
         stored = [value for parts in self.stored for value in parts.values()]
-        return [*self.weights, *stored, *self.averages, *self.accumulators]
+        others = (*self.averages, *self.accumulators, *self.measures)
+        return [*self.weights, *stored, *others]
 
     def like(self, flat: list[Any]) -> Values:
         """The same structure with other values."""
@@ -127,6 +138,7 @@ class Values(NamedTuple):
             [{name: next(rest) for name in parts} for parts in self.stored],
             [next(rest) for _ in self.averages],
             [next(rest) for _ in self.accumulators],
+            [next(rest) for _ in self.measures],
         )
 
 

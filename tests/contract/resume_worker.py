@@ -13,7 +13,7 @@ import numpy as np
 import keras_adamx
 from tests import problem
 
-EPOCHS = 2
+EPOCHS = 1
 
 
 def jit_compile(optimizer: str) -> str | bool:

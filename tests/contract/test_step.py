@@ -125,8 +125,8 @@ def test_zero_gradients_do_no_harm(name):
 
 def test_constant_gradients_stay_finite(name):
     optimizer = keras_adamx.get(name, **problem.EXTRA.get(name, {}))
-    trained = problem.variables(((), (5,), (3, 3, 2, 4)))
-    for _ in range(300):
+    trained = problem.variables(((5,), (2, 4)))
+    for _ in range(100):
         optimizer.apply([ops.full(v.shape, 0.5) for v in trained], trained)
     for value in problem.values(trained):
         assert np.isfinite(value).all()

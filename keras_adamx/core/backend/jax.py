@@ -39,6 +39,10 @@ def to_rows(gradient: Any) -> None:
     return None  # JAX differentiates a look-up to a dense gradient.
 
 
+def kept(x: Any) -> Any:
+    return x
+
+
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
     # A loop of one turn or none: XLA runs loops in place, but copies what passes
     # through a conditional.

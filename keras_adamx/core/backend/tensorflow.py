@@ -67,6 +67,10 @@ def to_rows(gradient: Any) -> work.Rows | None:
     return work.Rows(gradient.indices, summed, inverse)
 
 
+def kept(x: Any) -> Any:
+    return x
+
+
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
     # A loop of one turn or none: XLA runs loops in place, but copies what passes
     # through a conditional.
@@ -236,11 +240,15 @@ def _update_rows(program: Program, rows: list[work.Rows], common: Common) -> Non
             stored={n: tf.gather(v, given.indices) for n, v in stored.items()},
             positions=_positions(entry.shape, given.indices) if entry.random else None,
         )
-        weights, parts = program.updated_rows(entry, given, job, common)
+        measures = entry.measures if program.optimizer.measuring else None
+        vector = None if measures is None else read(measures)
+        weights, parts, vector = program.updated_rows(entry, given, job, vector, common)
         # A row that occurs twice is written twice, with the same values.
         variable.scatter_update(tf.IndexedSlices(weights, given.indices))
         for name, value in parts.items():
             stored[name].scatter_update(tf.IndexedSlices(value, given.indices))
+        if measures is not None:
+            measures.assign(vector)
         if entry.average is not None:
             average = native(entry.average)
             old = [read(variable), read(average)]

@@ -1,0 +1,190 @@
+"""What the optimizer does in every step, for logs and for TensorBoard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_adamx.callbacks.watching import Watch, any_optimizer_of, optimizer_of
+from keras_adamx.core import backend
+from keras_adamx.core.measures import Measures
+from keras_adamx.core.optimizer import Optimizer
+
+
+class OptimizerMonitor(keras.callbacks.Callback):
+    """Logs what the steps of an optimizer of this package are like.
+
+    With the gradient g before clipping, the weights w before the step, the step Δw that
+    they made, and norms over all variables together, it adds to the logs:
+
+        gradient_norm              ‖g‖
+        update_ratio               ‖Δw‖ / ‖w‖
+        effective_learning_rate    ‖Δw‖ / ‖g‖
+        learning_rate              as the optimizer had it
+        clip_rate                  share of gradients that were clipped
+        skipped_steps              how many steps `nonfinite` has skipped so far
+
+    They are measured as part of the step, on the device, and read after it. The
+    progress bar and the callbacks behind this one in the list see them after each
+    batch; `History`, `CSVLogger` and `TensorBoard` see their means over an epoch
+    (`learning_rate` and `skipped_steps` as they were last). Under accumulation they
+    are those of the last update.
+
+    Args:
+        every: Integer >= 1: read them after every so many batches.
+        by_layer: Whether to add the norms of each layer too: "gradient_norm/dense".
+        slots: Whether to add the norm of what the optimizer keeps: "momentum_norm".
+        prefix: What the names begin with.
+        log_dir: Folder for TensorBoard, or None: histograms of the weights and of what
+            the optimizer keeps for them are written there. Needs TensorFlow, whatever
+            the backend.
+        histogram_every: Integer >= 1: in epochs.
+
+    Raises:
+        TypeError: The optimizer is not of this package; an argument is of a wrong type.
+        ValueError: An argument is out of its range.
+        ImportError: `log_dir` is given and TensorFlow is not installed.
+
+    Example:
+        >>> monitor = keras_adamx.callbacks.OptimizerMonitor(by_layer=True)
+    """
+
+    def __init__(
+        self,
+        every: int = 1,
+        *,
+        by_layer: bool = False,
+        slots: bool = False,
+        prefix: str = "",
+        log_dir: str | None = None,
+        histogram_every: int = 1,
+    ) -> None:
+        super().__init__()
+        for name, value in {"every": every, "histogram_every": histogram_every}.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                kind: type[Exception] = TypeError
+            elif value < 1:
+                kind = ValueError
+            else:
+                continue
+            raise kind(
+                f"OptimizerMonitor: argument `{name}` must be an integer >= 1. "
+                f"Received: {name}={value!r}"
+            )
+        self._every = every
+        self._by_layer = by_layer
+        self._slots = slots
+        self._prefix = prefix
+        self._histogram_every = histogram_every
+        self._summary: Any = None
+        self._writer: Any = None
+        if log_dir is not None:
+            self._summary = _tensorflow().summary
+            self._writer = self._summary.create_file_writer(str(log_dir))
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        # Some releases of Keras count the variables before `on_train_begin`.
+        if isinstance(any_optimizer_of(model), Optimizer):
+            self._watch = Watch(model, any_optimizer_of(model))
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._optimizer = optimizer_of(self.model, type(self).__name__)
+        self._watch.begin()
+        self._before = {m.path: m for m in self._watch.read()}
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._read: list[dict[str, float]] = []
+        self._at_begin = self._before
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if (batch + 1) % self._every:
+            return
+        measured = self._watch.read()
+        found = self._numbers(measured, self._before)
+        self._before = {m.path: m for m in measured}
+        self._read.append(found)
+        if logs is not None:
+            logs.update(found)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._read and logs is not None:
+            names = self._read[-1]
+            means = {n: float(np.mean([r[n] for r in self._read])) for n in names}
+            last = self._numbers(list(self._before.values()), self._at_begin)
+            kept = ("learning_rate", "skipped_steps", "clip_rate")
+            means |= {self._prefix + n: last[self._prefix + n] for n in kept}
+            logs.update(means)
+        if self._writer is not None and (epoch + 1) % self._histogram_every == 0:
+            self._write_histograms(epoch)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._watch.end()
+        if self._writer is not None:
+            self._writer.flush()
+
+    def _numbers(
+        self, measured: list[Measures], before: dict[str, Measures]
+    ) -> dict[str, float]:
+        """What is logged."""
+        found = _norms(measured)
+        updates = clipped = 0
+        for m in measured:
+            earlier = before.get(m.path)
+            updates += m.updates - (earlier.updates if earlier else 0)
+            clipped += m.clipped - (earlier.clipped if earlier else 0)
+        found["clip_rate"] = clipped / updates if updates else 0.0
+        found["learning_rate"] = self._watch.learning_rate
+        found["skipped_steps"] = self._watch.skipped_steps
+        if self._slots:
+            names = dict.fromkeys(name for m in measured for name in m.slot_norms)
+            for name in names:
+                norms = [m.slot_norms[name] for m in measured if name in m.slot_norms]
+                found[f"{name}_norm"] = math.hypot(*norms)
+        if self._by_layer:
+            layers: dict[str, list[Measures]] = {}
+            for m in measured:
+                layers.setdefault(m.layer, []).append(m)
+            for layer, members in layers.items():
+                for name, value in _norms(members).items():
+                    found[f"{name}/{layer}"] = value
+        return {self._prefix + name: float(value) for name, value in found.items()}
+
+    def _write_histograms(self, epoch: int) -> None:
+        with self._writer.as_default():
+            for entry in self._optimizer.entries:
+                stored = {name: backend.read(v) for name, v in entry.stored.items()}
+                values = {n: c.decode(n, stored) for n, c in entry.codecs.items()}
+                values["weights"] = ops.cast(backend.read(entry.variable), "float32")
+                for name, value in values.items():
+                    tag = f"{self._prefix}{entry.path}/{name}"
+                    array = ops.convert_to_numpy(value)
+                    self._summary.histogram(tag, array, step=epoch)
+
+
+def _norms(measured: Iterable[Measures]) -> dict[str, float]:
+    """The norms of several variables as if they were one."""
+    members = list(measured)
+    gradient = math.hypot(*(m.gradient_norm for m in members))
+    step = math.hypot(*(m.step_norm for m in members))
+    weights = math.hypot(*(m.weight_norm for m in members))
+    return {
+        "gradient_norm": gradient,
+        "update_ratio": step / weights if weights else 0.0,
+        "effective_learning_rate": step / gradient if gradient else 0.0,
+    }
+
+
+def _tensorflow() -> Any:
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise ImportError(
+            "OptimizerMonitor writes histograms with TensorFlow: pip install tensorflow"
+        ) from error
+    return tensorflow

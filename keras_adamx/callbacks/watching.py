@@ -1,0 +1,88 @@
+"""What callbacks share: the optimizer of a model, and what it measures during `fit`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_adamx.core import measures
+from keras_adamx.core.bridge import values_in_fit
+from keras_adamx.core.measures import Measures
+from keras_adamx.core.optimizer import Optimizer
+
+
+def any_optimizer_of(model: keras.Model) -> Any:
+    """The optimizer of a compiled model, without a `LossScaleOptimizer` around it."""
+    outer = getattr(model, "optimizer", None)
+    return getattr(outer, "inner_optimizer", outer)
+
+
+def optimizer_of(model: keras.Model, callback: str) -> Optimizer:
+    """The optimizer, if it is of this package.
+
+    Raises:
+        TypeError: It is not.
+    """
+    optimizer = any_optimizer_of(model)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"{callback} needs an optimizer of keras_adamx. Received: {optimizer!r}"
+        )
+    return optimizer
+
+
+class Watch:
+    """Measures the steps of a model's optimizer while `fit` runs.
+
+    Args:
+        model: The model.
+        optimizer: Its optimizer.
+    """
+
+    def __init__(self, model: keras.Model, optimizer: Optimizer) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        # A training step that was traced before measures nothing.
+        model.train_function = None
+        measures.start(optimizer)
+
+    def begin(self) -> None:
+        """Create the state, where `fit` has not yet."""
+        if not self._optimizer.entries:
+            self._optimizer.build(self._model.trainable_variables)
+
+    def end(self) -> None:
+        """Measure no more."""
+        self._optimizer.measuring = False
+        self._model.train_function = None
+
+    def read(self) -> list[Measures]:
+        """What was measured of the last update of each variable."""
+        entries = [e for e in self._optimizer.entries if e.measures is not None]
+        vectors = values_in_fit(self._model, [e.measures for e in entries])
+        return measures.read(entries, vectors)
+
+    @property
+    def updates(self) -> int:
+        """How many updates the optimizer has made."""
+        [seen] = values_in_fit(self._model, [self._optimizer.gradients_seen])
+        return int(seen) // (self._optimizer.gradient_accumulation_steps or 1)
+
+    @property
+    def skipped_steps(self) -> int:
+        """How many steps the optimizer has skipped."""
+        if self._optimizer.skipped is None:
+            return 0
+        return int(values_in_fit(self._model, [self._optimizer.skipped])[0])
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last update."""
+        saved = self._optimizer.saved_learning_rate
+        if saved is not None:
+            return float(values_in_fit(self._model, [saved])[0])
+        last = np.asarray(max(self.updates - 1, 0), "int32")
+        return float(ops.convert_to_numpy(self._optimizer.rate_at(last)))

@@ -1,0 +1,163 @@
+"""What a step was like: norms of gradients, steps, weights and slots of each variable.
+
+Measured where the step is computed, as part of it, and kept in one small vector a
+variable, which a callback reads. A step that nobody watches measures nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from keras_adamx.core import arithmetic, backend, codecs, layouts
+from keras_adamx.core.slots import Slot
+
+if TYPE_CHECKING:
+    from keras_adamx.core.optimizer import Optimizer
+    from keras_adamx.core.values import Entry
+
+# What the vector of a variable holds: sums of squares of the last update, of which
+# fraction of the elements it changed, and three counts; then a sum of squares a slot.
+GRADIENT, STEP, WEIGHTS, CHANGED, CLIPPED, NONFINITE, UPDATES = FIELDS = range(7)
+
+
+class Measures(NamedTuple):
+    """What was measured of one variable.
+
+    Attributes:
+        path: Path of the variable.
+        gradient_norm: Norm of the gradient of the last update, before clipping.
+        step_norm: Norm of how far the weights moved.
+        weight_norm: Norm of the weights before that.
+        changed: Fraction of the elements that are not what they were.
+        clipped: In how many updates the gradient was clipped.
+        nonfinite: How many gradients were not finite; 0 under "propagate".
+        updates: How many updates were measured.
+        slot_norms: Norm of each slot after the update.
+    """
+
+    path: str
+    gradient_norm: float
+    step_norm: float
+    weight_norm: float
+    changed: float
+    clipped: int
+    nonfinite: int
+    updates: int
+    slot_norms: dict[str, float]
+
+    @property
+    def layer(self) -> str:
+        """The path without the name of the variable, which belongs to that layer."""
+        return self.path.rpartition("/")[0] or self.path
+
+
+def start(optimizer: Optimizer) -> None:
+    """Measure from the next step on."""
+    optimizer.measuring = True
+    with backend.outside_graph():
+        entries = tuple(added(optimizer, entry) for entry in optimizer.entries)
+    optimizer.keep(entries=entries)
+
+
+def added(optimizer: Optimizer, entry: Entry) -> Entry:
+    """The entry with a vector for what is measured, if it has state at all."""
+    if entry.measures is not None or not entry.has_state:
+        return entry
+    shape = (len(FIELDS) + len(entry.codecs),)
+    part = codecs.Part("measures", shape, "float32", 0.0)
+    slot = Slot(part.name, shape=shape)
+    vector = backend.new_variable(
+        optimizer,
+        entry.variable,
+        shape=shape,
+        initializer="zeros",
+        dtype=part.dtype,
+        layout=layouts.of_state(entry.variable, slot, part, spread=False),
+        name=f"{entry.path.replace('/', '_')}_{part.name}",
+    )
+    return entry._replace(measures=vector)
+
+
+def of_update(
+    entry: Entry,
+    old: Any,
+    gradient: Any,
+    clipped: Any,
+    weights: list[Any],
+    stored: dict[str, Any],
+    share: Any = None,
+) -> Any:
+    """The vector after an update.
+
+    Args:
+        entry: The variable.
+        old: The vector before.
+        gradient: The gradient as it came.
+        clipped: The gradient after clipping.
+        weights: The weights before and after the update.
+        stored: What is stored of the slots after it.
+        share: How much each row counts, where some rows are given, or None.
+    """
+
+    def total(x: Any) -> Any:
+        x = ops.cast(x, "float32")
+        return ops.sum(x if share is None else share * x)
+
+    def squares(x: Any) -> Any:
+        return total(ops.square(ops.cast(x, "float32")))
+
+    before, after = (ops.cast(w, entry.compute_dtype) for w in weights)
+    step = after - before
+    size: Any = max(math.prod(entry.shape), 1)
+    if share is not None:
+        size = arithmetic.maximum(total(ops.ones_like(step)), 1.0)
+    return ops.stack(
+        [
+            squares(gradient),
+            squares(step),
+            squares(before),
+            total(step != 0.0) / size,
+            old[CLIPPED] + ops.cast(ops.any(clipped != gradient), "float32"),
+            old[NONFINITE],
+            old[UPDATES] + 1.0,
+            *(squares(codec.decode(n, stored)) for n, codec in entry.codecs.items()),
+        ]
+    )
+
+
+def counted(vectors: list[Any], gradients: list[Any]) -> list[Any]:
+    """The vectors, one more counted where a gradient is not finite."""
+    new = list(vectors)
+    for i, gradient in enumerate(gradients):
+        one = np.zeros(vectors[i].shape[0], "float32")
+        one[NONFINITE] = 1.0
+        finite = ops.all(ops.isfinite(gradient))
+        new[i] += ops.where(finite, 0.0, ops.convert_to_tensor(one))
+    return new
+
+
+def read(entries: Sequence[Entry], values: Sequence[Any]) -> list[Measures]:
+    """The vectors as numbers with names."""
+    found = []
+    for entry, value in zip(entries, values):
+        gradient, step, weights = np.sqrt(value[[GRADIENT, STEP, WEIGHTS]])
+        norms = np.sqrt(value[len(FIELDS) :])
+        found.append(
+            Measures(
+                path=entry.path,
+                gradient_norm=float(gradient),
+                step_norm=float(step),
+                weight_norm=float(weights),
+                changed=float(value[CHANGED]),
+                clipped=int(value[CLIPPED]),
+                nonfinite=int(value[NONFINITE]),
+                updates=int(value[UPDATES]),
+                slot_norms=dict(zip(entry.codecs, map(float, norms))),
+            )
+        )
+    return found
