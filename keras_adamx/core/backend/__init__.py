@@ -4,6 +4,7 @@
 - `added`: a sum of gradients and another one; it may overwrite the sum.
 - `as_bits`, `from_bits`: float32 to int32 of the same bits and back.
 - `assign`: copy variables into others, outside of a step.
+- `gradient_of`: the derivatives of a function of tensors, where it is run now.
 - `map_elementwise`: run an element-wise update over many variables.
 - `new_variable`: a state variable that lives where its model variable lives.
 - `not_converted`: a function that AutoGraph leaves as it is.
@@ -34,6 +35,7 @@ added = _module.added
 as_bits = _module.as_bits
 assign = _module.assign
 from_bits = _module.from_bits
+gradient_of = _module.gradient_of
 map_elementwise = _module.map_elementwise
 new_variable = _module.new_variable
 not_converted = _module.not_converted
