@@ -132,25 +132,30 @@ def parser() -> argparse.ArgumentParser:
             command.name, help=command.help, description=command.help
         )
         command.arguments(one)
-        one.set_defaults(function=command.function)
+        one.set_defaults(run_by=command.function)
     return made
 
 
-def choose_backend() -> str | None:
-    """The backend to set for Keras, or None where Keras' own choice works.
+def choose_backend() -> str:
+    """The backend that Keras is to take.
 
     Raises:
-        ModuleNotFoundError: No backend is installed.
+        ImportError: KERAS_BACKEND names none that is installed, or none is.
     """
-    if os.environ.get("KERAS_BACKEND") or "keras" in sys.modules:
-        return None
     installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
-    if not installed:
-        raise ModuleNotFoundError(
-            "Keras needs a backend: pip install 'keras_adamx[tensorflow]', or [jax], or "
-            "[torch]"
+    named = os.environ.get("KERAS_BACKEND")
+    if named and named not in BACKENDS:
+        raise ImportError(
+            f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Received: {named!r}"
         )
-    return installed[0] if _configured() not in installed else None
+    if (named or not installed) and named not in installed:
+        wanted = named or BACKENDS[0]
+        raise ImportError(
+            f"the backend {wanted} is not installed: pip install "
+            f"'keras_adamx[{wanted}]', or set KERAS_BACKEND to another of "
+            f"{', '.join(BACKENDS)}"
+        )
+    return next(n for n in (named, _configured(), *installed) if n in installed)
 
 
 def _configured() -> str:
@@ -166,13 +171,12 @@ def _configured() -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command that was parsed."""
     try:
-        chosen = choose_backend()
-        if chosen is not None:
-            os.environ["KERAS_BACKEND"] = chosen
+        if "keras" not in sys.modules:
+            os.environ["KERAS_BACKEND"] = choose_backend()
         # What TensorFlow says of the machine is not what was asked for.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         cli = importlib.import_module("keras_adamx.cli")
-        module, _, function = arguments.function.partition(":")
+        module, _, function = arguments.run_by.partition(":")
         command = getattr(importlib.import_module(module), function)
     except ImportError as error:
         return fail(error)

@@ -1,14 +1,15 @@
 """Pages that MkDocs makes from the docstrings, so that they cannot go stale.
 
 One page an optimizer, a table of all of them, the reference of the other public names
-(transforms and callbacks among them), and the tables of hand-written pages that a
-comment such as `<!-- generated: state -->` stands for. A public name without docs, or
-with incomplete docs, fails the build.
+(transforms and callbacks among them), pictures of trajectories, and the tables of
+hand-written pages that a comment such as `<!-- generated: state -->` stands for. A
+public name without docs, or with incomplete docs, fails the build.
 """
 
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import os
 import re
@@ -36,6 +37,7 @@ from keras_adamx.documentation import (
     parsed,
     state_bytes,
 )
+from keras_adamx.plots.functions import FUNCTIONS
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5}|\d{4}\.\d{4})")
 # What the base class takes, for every optimizer alike.
@@ -354,6 +356,17 @@ def transform_table() -> str:
     return table(heads, rows)
 
 
+def function_table() -> str:
+    """The functions that trajectories are drawn on."""
+    rows = []
+    for function in FUNCTIONS.values():
+        minimum = "none" if function.minimum is None else str(function.minimum)
+        rows.append(
+            [f"`{function.name}`", function.formula, str(function.start), minimum]
+        )
+    return table(["name", "function", "start", "minimum"], rows)
+
+
 def bytes_table() -> str:
     """Bytes of state a parameter of a kernel, in each dtype."""
     rows = []
@@ -383,10 +396,42 @@ def default_table() -> str:
     return table(["argument", "keras_adamx", "keras.optimizers"], rows)
 
 
+# Pictures that pages show: what `plots.trajectory` is called with.
+TRAJECTORIES: dict[str, dict[str, Any]] = {
+    "saddle": {
+        "function": "saddle",
+        "steps": 100,
+        "learning_rate": {"sgd": 0.03, "adam": 0.02, "rmsprop": 0.02, "lion": 0.02},
+    },
+    "valley": {
+        "function": "valley",
+        "steps": 100,
+        "learning_rate": {"sgd": 0.019, "adam": 0.2, "sdprop": 0.05, "lion": 0.05},
+    },
+}
+
+
+def trajectory_pictures() -> dict[str, bytes]:
+    """Pictures of trajectories as PNG, by the path that pages link."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    found = {}
+    for name, arguments in TRAJECTORIES.items():
+        picture = keras_adamx.plots.trajectory(
+            list(arguments["learning_rate"]), **arguments
+        )
+        file = io.BytesIO()
+        picture.figure.savefig(file, dpi=100)
+        found[f"pictures/trajectories-{name}.png"] = file.getvalue()
+    return found
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bytes": bytes_table,
     "state": state_table,
     "defaults": default_table,
+    "functions": function_table,
     "transforms": transform_table,
 }
 
@@ -420,7 +465,7 @@ def on_files(files: Any, config: Any) -> Any:
     pages = {f"optimizers/{n}.md": optimizer_page(c) for n, c in classes.items()}
     pages["optimizers/index.md"] = optimizer_index(classes)
     pages["reference.md"] = reference_page()
-    for path, content in pages.items():
+    for path, content in (pages | trajectory_pictures()).items():
         files.append(File.generated(config, path, content=content))
     return files
 

@@ -1,4 +1,4 @@
-"""What the commands of `keras-adamx` do. `keras_adamx_cli` parses and reports errors."""
+"""What the commands of `keras-adamx` do; `keras_adamx_cli` parses and reports."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras_adamx
 from keras_adamx import documentation, plots
+from keras_adamx.plots.style import pyplot
 from keras_adamx.plots.trajectories import ENDINGS
 
 if TYPE_CHECKING:
@@ -114,18 +115,19 @@ def plot(arguments: argparse.Namespace) -> None:
             f"argument --out: the file must end in {', '.join(ENDINGS)}. Received: "
             f"{str(out)!r}"
         )
-    named = [_name_and_rate(given) for given in arguments.names]
-    rates = {
-        name: arguments.learning_rate if rate is None else rate for name, rate in named
-    }
+    named = {given: _name_and_rate(given) for given in arguments.names}
     with reported(ImportError, TypeError, ValueError):
-        _use_files_only()
+        # Without a display, or a window that nobody asked for.
+        pyplot().switch_backend("Agg")
         picture = plots.trajectory(
-            [name for name, _ in named],
+            {label: name for label, (name, _) in named.items()},
             arguments.function,
             start=arguments.start,
             steps=arguments.steps,
-            learning_rate=rates,
+            learning_rate={
+                label: arguments.learning_rate if rate is None else rate
+                for label, (_, rate) in named.items()
+            },
         )
     with reported(OSError):
         picture.save(out)
@@ -147,11 +149,6 @@ def _name_and_rate(given: str) -> tuple[str, float | None]:
         raise CommandError(
             f"the learning rate of {name!r} must be a number. Received: {given!r}"
         ) from None
-
-
-def _use_files_only() -> None:
-    """Draw without a display, or a window that nobody asked for."""
-    plots.style.pyplot().switch_backend("Agg")
 
 
 def _console() -> Console:
