@@ -146,7 +146,9 @@ def curve(
             row[place[epoch]] = value
     count = np.isfinite(table).sum(axis=0)
     low, high = BANDS[band or "range"]
-    lower, middle, upper = np.nanquantile(table, [low, 0.5, high], axis=0)
+    lower, middle, upper = (
+        np.nanquantile(table, [low, 0.5, high], axis=0) if epochs else np.empty((3, 0))
+    )
     banded = (count >= 2) & (band is not None)
     return Curve(
         np.array(epochs),

@@ -99,9 +99,9 @@ def run(
             the same label, or an argument is out of its range.
 
     Example:
-        >>> found = keras_adamx.plots.run("adam", "beale", steps=1, learning_rate=0.1)
-        >>> (found["adam"].points[1] - found.start).round(3).tolist()
-        [-0.0, -0.1]
+        >>> found = keras_adamx.plots.run("adam", "valley", steps=1, learning_rate=0.1)
+        >>> found["adam"].points.round(3).tolist()
+        [[-4.0, 1.0], [-3.9, 0.9]]
     """
     chosen = function_of(function)
     given = _labelled(optimizers)

@@ -12,11 +12,9 @@ LINES = ("-", "--", "-.", (0, (6, 2, 1, 2, 1, 2)))
 
 def look(position: int) -> dict[str, Any]:
     """Colour and line style of the n-th curve; no two of the first 28 are alike."""
-    turn = position // len(COLOURS)
-    return {
-        "color": COLOURS[position % len(COLOURS)],
-        "linestyle": LINES[(position + turn) % len(LINES)],
-    }
+    turn, place = divmod(position, len(COLOURS))
+    line = LINES[(place + turn) % len(LINES)]
+    return {"color": COLOURS[place], "linestyle": line}
 
 
 def pyplot() -> Any:
