@@ -328,11 +328,13 @@ def _shown(path: Trajectory, view: View) -> tuple[np.ndarray, str]:
     """The part of a path that is drawn, and how it ends, in words."""
     edges = np.array(view)
     inside = ((path.points >= edges[:, 0]) & (path.points <= edges[:, 1])).all(axis=1)
-    # The step after the last point that is seen; a start out of view is seen never.
+    # The step after the last point that is seen.
     left = int(np.flatnonzero(inside)[-1]) + 1 if inside.any() else 0
     shown = path.points[: left + 1]
     if path.diverged_at is not None:
         return shown, f"not finite at step {path.diverged_at}"
+    if left == 0:
+        return shown, "not in view"
     if left < len(path.points):
         return shown, f"leaves the view at step {left}"
     return shown, f"{path.values[-1]:.3g}"

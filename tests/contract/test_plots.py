@@ -132,6 +132,11 @@ def test_optimizers_of_keras_and_rates_by_label():
 def test_divergence_ends_a_path():
     found = plots.run("sgd", "rosenbrock", steps=30, learning_rate=0.1)["sgd"]
     assert found.diverged_at == len(found.points) == len(found.values) < 30
+    # It is told even where it is the last step, and not where it is the one after.
+    last = found.diverged_at
+    for steps, expected in ((last, last), (last - 1, None)):
+        path = plots.run("sgd", steps=steps, learning_rate=0.1)["sgd"]
+        assert path.diverged_at == expected
     assert np.isfinite(found.points).all()
     assert np.isfinite(found.values).all()
 
@@ -195,6 +200,8 @@ def test_a_path_is_drawn_as_far_as_it_is_seen():
         view=((-1, 1),) * 2,
     )
     assert len(back.lines["sgd"].get_ydata()) == 10
+    never = plots.trajectory("sgd", "valley", steps=2, view=((7, 8), (7, 8)))
+    assert never.lines["sgd"].get_label() == "sgd: not in view"
 
 
 def test_view_holds_the_start_and_what_a_callable_shows():
