@@ -1,14 +1,15 @@
 """Pages that MkDocs makes from the docstrings, so that they cannot go stale.
 
 One page an optimizer, a table of all of them, the reference of the other public names
-(transforms and callbacks among them), and the tables of hand-written pages that a
-comment such as `<!-- generated: state -->` stands for. A public name without docs, or
-with incomplete docs, fails the build.
+(transforms and callbacks among them), pictures of trajectories, and the tables of
+hand-written pages that a comment such as `<!-- generated: state -->` stands for. A
+public name without docs, or with incomplete docs, fails the build.
 """
 
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import os
 import re
@@ -24,23 +25,26 @@ import keras_adamx
 import keras_adamx.rule
 from keras_adamx.core.codecs import STATE_DTYPES
 from keras_adamx.core.transforms import Transform
+from keras_adamx.documentation import (
+    KERNEL,
+    argument_texts,
+    description,
+    descriptions,
+    items,
+    number,
+    optimizers,
+    own_arguments,
+    parsed,
+    state_bytes,
+)
+from keras_adamx.plots.functions import FUNCTIONS
 
-HEADINGS = ("Args", "Returns", "Raises", "Example", "Source")
-_HEADING = re.compile(rf"({'|'.join(HEADINGS)}):$")
-_ITEM = re.compile(r"(\w+): ?(.*)")
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5}|\d{4}\.\d{4})")
 # What the base class takes, for every optimizer alike.
 COMMON = keras_adamx.Optimizer.arguments
-KERNEL = (1000, 1000)
 
 
 # What there is to document.
-
-
-def optimizers() -> dict[str, type]:
-    """The package's classes, under the names that `list_optimizers` gives."""
-    classes = {n: type(keras_adamx.get(n)) for n in keras_adamx.list_optimizers()}
-    return {n: c for n, c in classes.items() if c.__module__.startswith("keras_adamx.")}
 
 
 def defined_transforms(base: type = Transform) -> Iterator[type]:
@@ -60,57 +64,7 @@ def public(module: ModuleType, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from public(value, f"{prefix}.{name}")
 
 
-# Docstrings.
-
-
-def parsed(doc: str) -> tuple[str, dict[str, str]]:
-    """The text of a docstring and its sections, dedented."""
-    text: list[str] = []
-    sections: dict[str, list[str]] = {}
-    lines = text
-    for line in inspect.cleandoc(doc).splitlines():
-        if heading := _HEADING.match(line):
-            lines = sections[heading[1]] = []
-        else:
-            lines.append(line)
-    return "\n".join(text).strip(), {
-        name: inspect.cleandoc("\n".join(["", *content])).strip()
-        for name, content in sections.items()
-    }
-
-
-def items(section: str) -> dict[str, str]:
-    """The `name: text` items of a section, each text in one line."""
-    found: dict[str, str] = {}
-    name = ""
-    for line in section.splitlines():
-        item = _ITEM.match(line)
-        if item:
-            name = item[1]
-            found[name] = item[2]
-        elif name:
-            found[name] += " " + line.strip()
-    return found
-
-
-def descriptions(cls: type) -> dict[str, str]:
-    """What the docstrings of a class and its bases say about its arguments."""
-    found: dict[str, str] = {}
-    for base in cls.__mro__:
-        if not base.__module__.startswith("keras."):
-            own = vars(base).get("__doc__") or ""
-            found = {**items(parsed(own)[1].get("Args", "")), **found}
-    return found
-
-
-def own_arguments(cls: Any) -> list[str]:
-    """Arguments that the class, not the base of all, declares, in their order."""
-    base = COMMON if issubclass(cls, keras_adamx.Optimizer) else {}
-    return [
-        name
-        for name in inspect.signature(cls).parameters
-        if name in cls.arguments and cls.arguments[name] is not base.get(name)
-    ]
+# What is lacking.
 
 
 def problems_of(name: str, value: Any, required: tuple[str, ...]) -> list[str]:
@@ -184,11 +138,6 @@ def problems() -> list[str]:
 # Markdown.
 
 
-def number(value: Any) -> str:
-    """A value as Python would write it, but 1e-8 rather than 1e-08."""
-    return re.sub(r"e-0(\d)$", r"e-\1", repr(value))
-
-
 def table(heads: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     cells = [heads, ["---"] * len(heads), *rows]
@@ -218,17 +167,14 @@ def prose(text: str) -> str:
 
 def argument_table(cls: Any, names: list[str]) -> str:
     """Default, allowed values and meaning of some arguments of a class."""
-    described, parameters = descriptions(cls), inspect.signature(cls).parameters
-
-    def default(name: str) -> str:
-        given = parameters.get(name)
-        if given is not None and given.default is inspect.Parameter.empty:
-            return "required"
-        return f"`{number(cls.arguments[name].default)}`"
-
     rows = [
-        [f"`{n}`", default(n), cls.arguments[n].allowed, literal(described.get(n, ""))]
-        for n in names
+        [
+            f"`{name}`",
+            default if default == "required" else f"`{default}`",
+            allowed,
+            literal(meaning),
+        ]
+        for name, default, allowed, meaning in argument_texts(cls, names)
     ]
     return table(["argument", "default", "allowed", "meaning"], rows)
 
@@ -274,13 +220,7 @@ def sections_of(value: Any, level: str) -> Iterator[str]:
 
 def optimizer_page(cls: Any) -> str:
     """The page of one optimizer."""
-    first, *paragraphs = parsed(cls.__doc__)[0].split("\n\n")
-    named = {}
-    for label in ("State", "When to use"):
-        for paragraph in paragraphs:
-            if paragraph.startswith(f"{label}: "):
-                named[label] = paragraph.removeprefix(f"{label}: ")
-        paragraphs = [p for p in paragraphs if not p.startswith(f"{label}: ")]
+    first, rule, labelled = description(cls)
     own = own_arguments(cls)
     names = own if "learning_rate" in own else ["learning_rate", *own]
     inherited = "What [all optimizers](../reference.md#arguments-of-all-optimizers) "
@@ -291,22 +231,14 @@ def optimizer_page(cls: Any) -> str:
         f"# {cls.__name__}",
         prose(first),
         signature(f"keras_adamx.{cls.__name__}", cls),
-        f"## Rule\n\n{prose(_joined(paragraphs))}",
+        f"## Rule\n\n{prose(rule)}",
         f"## Arguments\n\n{argument_table(cls, names)}\n\n{inherited}",
     ]
-    if "State" in named:
-        parts.append(f"## State\n\n{_sentence(named['State'])}")
-    if "When to use" in named:
-        parts.append(f"## When to use it\n\n{_sentence(named['When to use'])}")
+    if "State" in labelled:
+        parts.append(f"## State\n\n{labelled['State']}")
+    if "When to use" in labelled:
+        parts.append(f"## When to use it\n\n{labelled['When to use']}")
     return "\n\n".join([*parts, *sections_of(cls, "##")]) + "\n"
-
-
-def _joined(paragraphs: list[str]) -> str:
-    return "\n\n".join(paragraphs)
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def optimizer_index(classes: dict[str, Any]) -> str:
@@ -424,17 +356,24 @@ def transform_table() -> str:
     return table(heads, rows)
 
 
+def function_table() -> str:
+    """The functions that trajectories are drawn on."""
+    rows = []
+    for function in FUNCTIONS.values():
+        minimum = "none" if function.minimum is None else str(function.minimum)
+        rows.append(
+            [f"`{function.name}`", function.formula, str(function.start), minimum]
+        )
+    return table(["name", "function", "start", "minimum"], rows)
+
+
 def bytes_table() -> str:
     """Bytes of state a parameter of a kernel, in each dtype."""
     rows = []
     for name, cls in optimizers().items():
-        cells = [f"[`{cls.__name__}`](optimizers/{name}.md)"]
-        for state_dtype in STATE_DTYPES:
-            optimizer = cls(state_dtype=state_dtype)
-            optimizer.build([keras.Variable(keras.ops.zeros(KERNEL), name="kernel")])
-            total = optimizer.memory_report().total
-            cells.append(f"{total.bytes_per_parameter:.3f}")
-        rows.append(cells)
+        link = f"[`{cls.__name__}`](optimizers/{name}.md)"
+        found = [state_bytes(cls, state_dtype) for state_dtype in STATE_DTYPES]
+        rows.append([link, *(f"{number_of_bytes:.3f}" for number_of_bytes in found)])
     return table(["optimizer", *(f'`"{dtype}"`' for dtype in STATE_DTYPES)], rows)
 
 
@@ -457,10 +396,42 @@ def default_table() -> str:
     return table(["argument", "keras_adamx", "keras.optimizers"], rows)
 
 
+# Pictures that pages show: what `plots.trajectory` is called with.
+TRAJECTORIES: dict[str, dict[str, Any]] = {
+    "saddle": {
+        "function": "saddle",
+        "steps": 100,
+        "learning_rate": {"sgd": 0.03, "adam": 0.02, "rmsprop": 0.02, "lion": 0.02},
+    },
+    "valley": {
+        "function": "valley",
+        "steps": 100,
+        "learning_rate": {"sgd": 0.019, "adam": 0.2, "sdprop": 0.05, "lion": 0.05},
+    },
+}
+
+
+def trajectory_pictures() -> dict[str, bytes]:
+    """Pictures of trajectories as PNG, by the path that pages link."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    found = {}
+    for name, arguments in TRAJECTORIES.items():
+        picture = keras_adamx.plots.trajectory(
+            list(arguments["learning_rate"]), **arguments
+        )
+        file = io.BytesIO()
+        picture.figure.savefig(file, dpi=100)
+        found[f"pictures/trajectories-{name}.png"] = file.getvalue()
+    return found
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bytes": bytes_table,
     "state": state_table,
     "defaults": default_table,
+    "functions": function_table,
     "transforms": transform_table,
 }
 
@@ -494,7 +465,7 @@ def on_files(files: Any, config: Any) -> Any:
     pages = {f"optimizers/{n}.md": optimizer_page(c) for n, c in classes.items()}
     pages["optimizers/index.md"] = optimizer_index(classes)
     pages["reference.md"] = reference_page()
-    for path, content in pages.items():
+    for path, content in (pages | trajectory_pictures()).items():
         files.append(File.generated(config, path, content=content))
     return files
 

@@ -6,7 +6,7 @@ without `custom_objects`.
 
 from importlib.metadata import version as _version
 
-from keras_adamx import callbacks, schedules, transforms
+from keras_adamx import callbacks, plots, schedules, transforms
 from keras_adamx.core.groups import (
     Group,
     layerwise_decay,
@@ -65,6 +65,7 @@ __all__ = [
     "layerwise_decay",
     "list_optimizers",
     "no_decay_on_biases_and_norms",
+    "plots",
     "schedules",
     "transforms",
 ]

@@ -447,4 +447,21 @@ FAULTS = [
         "few",
         "tensorflow",
     ),
+    # Plots.
+    Fault(
+        "a descent that diverges with its last step is not told",
+        "plots/running.py",
+        "if len(points) <= steps else None",
+        "if len(points) < steps else None",
+        "tests/contract/test_plots.py",
+        "divergence",
+    ),
+    Fault(
+        "a band where there is one run",
+        "plots/curves.py",
+        "(count >= 2)",
+        "(count >= 1)",
+        "tests/contract/test_plots.py",
+        "length",
+    ),
 ]

@@ -5,6 +5,7 @@
 - `as_bits`, `from_bits`: float32 to int32 of the same bits and back.
 - `assign`: copy variables into others, outside of a step.
 - `kept`: a value that an update in place does not reach.
+- `gradient_of`: the derivatives of a function of tensors, where it is run now.
 - `map_elementwise`: run an element-wise update over many variables.
 - `new_variable`: a state variable that lives where its model variable lives.
 - `not_converted`: a function that AutoGraph leaves as it is.
@@ -36,6 +37,7 @@ as_bits = _module.as_bits
 assign = _module.assign
 from_bits = _module.from_bits
 kept = _module.kept
+gradient_of = _module.gradient_of
 map_elementwise = _module.map_elementwise
 new_variable = _module.new_variable
 not_converted = _module.not_converted

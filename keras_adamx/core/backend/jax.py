@@ -29,6 +29,10 @@ def from_bits(x: Any) -> Any:
     return jax.lax.bitcast_convert_type(x, jax.numpy.float32)
 
 
+def gradient_of(function: Any, at: tuple[Any, ...]) -> tuple[Any, ...]:
+    return jax.grad(function, argnums=tuple(range(len(at))))(*at)
+
+
 def to_dense(gradient: Any) -> Any:
     if isinstance(gradient, jax.Array):
         return gradient

@@ -44,6 +44,14 @@ def from_bits(x: Any) -> Any:
     return tf.bitcast(x, tf.float32)
 
 
+def gradient_of(function: Any, at: tuple[Any, ...]) -> tuple[Any, ...]:
+    with tf.GradientTape() as tape:
+        tape.watch(at)
+        value = function(*at)
+    zero = tf.UnconnectedGradients.ZERO
+    return tuple(tape.gradient(value, at, unconnected_gradients=zero))
+
+
 def to_dense(gradient: Any) -> Any:
     if isinstance(gradient, tf.Tensor):
         return gradient

@@ -33,6 +33,13 @@ def from_bits(x: Any) -> Any:
     return x.view(torch.float32)
 
 
+def gradient_of(function: Any, at: tuple[Any, ...]) -> tuple[Any, ...]:
+    with torch.enable_grad():
+        at = tuple(x.detach().requires_grad_() for x in at)
+        value = function(*at)
+        return torch.autograd.grad(value, at, allow_unused=True, materialize_grads=True)
+
+
 def to_dense(gradient: Any) -> Any:
     if not isinstance(gradient, torch.Tensor):
         return keras.ops.convert_to_tensor(gradient)
