@@ -47,8 +47,8 @@ def steps(
     def check(value: Any) -> Any:
         return None if value is None and optional else _whole(value, at_least)
 
-    allowed = f"a whole number of steps >= {at_least}, or the epochs that make one"
-    return StepsArgument(default, check, allowed + (" or None" if optional else ""))
+    allowed = f"whole steps >= {at_least}, or epochs that make them"
+    return StepsArgument(default, check, allowed + (", or None" if optional else ""))
 
 
 def boundaries(*, at_least: int = 1) -> Any:
@@ -60,7 +60,7 @@ def boundaries(*, at_least: int = 1) -> Any:
             raise ValueError
         return found
 
-    allowed = f"a list of increasing whole steps >= {at_least}, or epochs"
+    allowed = f"a list of increasing steps >= {at_least}, or epochs that make them"
     return StepsArgument(REQUIRED, check, allowed)
 
 
@@ -231,7 +231,7 @@ class Schedule(Declared, LearningRateSchedule):
         if abs(result - whole) > 1e-6 or whole > LAST:
             raise ValueError(
                 f"{type(self).__name__}: argument `{name}` must be "
-                f"{self.arguments[name].allowed}, at most {LAST} steps. Received: "
+                f"{self.arguments[name].allowed}, and at most {LAST} steps. Received: "
                 f"{name}={getattr(self, name)!r}, "
                 f"steps_per_epoch={self.steps_per_epoch}"
             )

@@ -43,11 +43,12 @@ class _OneCycle(Schedule):
             levels.insert(2, first)
         result, start = None, 0.0
         for end, before, after in zip(_snapped(ends), levels, levels[1:]):
-            phase = step.phase(start, end - start)
-            bent = phase if self.anneal_strategy == "linear" else phase.cosine()
-            value = bent.between(before, after)
-            reached = step.since(start) > 0.0
-            result = value if result is None else ops.where(reached, value, result)
+            if result is None or end > start:
+                phase = step.phase(start, end - start)
+                bent = phase if self.anneal_strategy == "linear" else phase.cosine()
+                value = bent.between(before, after)
+                reached = step.since(start) > 0.0
+                result = value if result is None else ops.where(reached, value, result)
             start = end
         return result
 

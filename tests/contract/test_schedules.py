@@ -1,59 +1,527 @@
-"""StepDecay, the article's StepLR."""
+"""What every schedule must do, and what training with them must give."""
 
 import json
 
+import hypothesis
 import keras
 import numpy as np
 import pytest
+from hypothesis import strategies as st
+from keras import ops
 
 import keras_adamx
-from keras_adamx.schedules import StepDecay
+from keras_adamx import schedules
+from keras_adamx.core.arguments import REQUIRED
+from keras_adamx.core.schedules import StepsArgument
+from keras_adamx.rule import Schedule, hyperparameter, steps
+from tests import problem
+from tests.schedules import CASES, LARGE, value_of, values_of
+
+CLASSES = [
+    cls
+    for cls in (getattr(schedules, name) for name in schedules.__all__)
+    if isinstance(cls, type) and cls is not Schedule
+]
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+WITH_EPOCHS = {
+    name: case
+    for name, case in CASES.items()
+    if any(isinstance(case.cls.arguments[a], StepsArgument) for a in case.arguments)
+}
 
 
-def test_formula_at_every_step():
-    schedule = StepDecay(0.5, 3, gamma=0.5)
-    rates = [float(schedule(step)) for step in range(10)]
-    np.testing.assert_allclose(rates, [0.5 * 0.5 ** (s // 3) for s in range(10)])
+def around(case, k):
+    """Steps at which a rounding would show."""
+    found = [0, 1, 10**7 - 1, 10**7, 10**7 + 1, 2**24 + 1]
+    return found + [b * k + d for b in case.boundaries for d in (-1, 0, 1)]
 
 
-def test_epochs():
-    schedule = StepDecay(1.0, 2, gamma=0.1, steps_per_epoch=5)
-    assert float(schedule(9)) == 1.0
-    assert float(schedule(10)) == pytest.approx(0.1)
+def test_every_class_has_a_case():
+    assert {case.cls for case in CASES.values()} == set(CLASSES)
 
 
-def test_no_drift_at_large_steps():
-    period = 10**7 + 1
-    schedule = StepDecay(1.0, period, gamma=0.5)
-    assert float(schedule(keras.ops.convert_to_tensor(period - 1, "int32"))) == 1.0
-    assert float(schedule(keras.ops.convert_to_tensor(period, "int32"))) == 0.5
+# Values.
 
 
-def test_config():
-    schedule = StepDecay(0.5, 3, gamma=0.25, steps_per_epoch=7)
+@every_case
+def test_exact_values(case):
+    """Where a phase begins or ends, float32 has the value itself."""
+    large = LARGE if case.cls is not schedules.Product else 1
+    for k in (1, large):
+        schedule = case.scaled(k)
+        for step, expected in case.exact.items():
+            found = value_of(schedule, step * k)
+            assert found == pytest.approx(expected, rel=1.2e-7, abs=0.0), step
+
+
+@every_case
+def test_stays_at_the_last_value(case):
+    if not case.ends:
+        return
+    schedule = case.scaled(1)
+    last = value_of(schedule, max(case.boundaries))
+    for step in (max(case.boundaries) + 1, 10**7, 2**31 - 1):
+        assert value_of(schedule, step) == last
+
+
+@every_case
+def test_kinds_of_steps(case):
+    """Integers of any size, numbers of Python and NumPy, and what counts updates."""
+    schedule = case.scaled(1)
+    wide = "int32" if keras.backend.backend() == "jax" else "int64"
+    for step in (0, max(case.boundaries), 10**7 + 1):
+        expected = value_of(schedule, step)
+        assert value_of(schedule, step, wide) == expected
+        for given in (step, float(step), np.int64(step), np.float64(step)):
+            assert value_of(schedule, given, None) == expected
+    variable = keras.Variable(7, dtype="int32", trainable=False)
+    assert value_of(schedule, variable, None) == value_of(schedule, 7)
+    assert value_of(schedule, 7.0, "float32") == value_of(schedule, 7)
+    assert value_of(schedule, -3) == value_of(schedule, -3.5, None)
+    assert value_of(schedule, -3) == value_of(schedule, 0)
+    assert keras.backend.standardize_dtype(schedule(7).dtype) == "float32"
+
+
+@every_case
+def test_between_two_steps(case):
+    """Keras takes fractions of steps: the value lies between those of the steps."""
+    schedule = case.scaled(1)
+    for step in range(max(case.boundaries) + 2):
+        left, right = value_of(schedule, step), value_of(schedule, step + 1)
+        expected = min(left, right), max(left, right)
+        for given in (step + 0.5, np.float32(step + 0.5)):
+            found = value_of(schedule, given, None)
+            if step + 1 in case.boundaries or step in case.boundaries:
+                continue  # It may turn in between.
+            assert expected[0] - 1e-7 <= found <= expected[1] + 1e-7
+
+
+@every_case
+def test_an_array_of_steps(case):
+    schedule = case.scaled(1)
+    chosen = around(case, 1)
+    single = [value_of(schedule, step) for step in chosen]
+    found = values_of(schedule, np.reshape(chosen, (3, -1)))
+    np.testing.assert_allclose(found.ravel(), single, rtol=1e-6, atol=1e-8)
+
+
+def compiled(schedule):
+    """The schedule as part of a compiled step."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(schedule)
+    import tensorflow as tf
+
+    return tf.function(schedule, jit_compile=True)
+
+
+@pytest.mark.backend("tensorflow", "jax")
+@pytest.mark.parametrize("k", [1, LARGE])
+@every_case
+def test_compiled(case, k):
+    schedule = case.scaled(1 if case.cls is schedules.Product else k)
+    function = compiled(lambda step: schedule(step))
+    dtype = "int32" if keras.backend.backend() == "jax" else "int64"
+    for step in around(case, k):
+        tensor = ops.convert_to_tensor(step, dtype=dtype)
+        found = float(ops.convert_to_numpy(function(tensor)))
+        assert found == pytest.approx(value_of(schedule, step), rel=1e-6, abs=1e-8)
+    for step, expected in case.exact.items():
+        tensor = ops.convert_to_tensor(step * k, dtype=dtype)
+        found = float(ops.convert_to_numpy(function(tensor)))
+        if k == 1 or case.cls is not schedules.Product:
+            assert found == pytest.approx(expected, rel=1.2e-7, abs=0.0)
+
+
+@pytest.mark.backend("tensorflow")
+@every_case
+def test_in_a_graph(case):
+    """With int32 and int64 steps, as `fit` runs it where XLA is off."""
+    import tensorflow as tf
+
+    schedule = case.scaled(1)
+    function = tf.function(lambda step: schedule(step), reduce_retracing=False)
+    for dtype in ("int32", "int64"):
+        for step in case.boundaries:
+            found = float(function(tf.constant(step, dtype)))
+            assert found == pytest.approx(value_of(schedule, step), rel=1e-6)
+
+
+@hypothesis.given(
+    period=st.integers(1, 2**31 - 1), step=st.integers(0, 2**31 - 1), up=st.integers(1)
+)
+def test_periods_are_counted_as_integers(period, step, up):
+    """At any step of any period, as in integers without end."""
+    decay = schedules.StepDecay(1.0, period, gamma=0.5)
+    assert value_of(decay, step) == np.float32(0.5 ** min(step // period, 1000))
+    up = 1 + up % max(period - 1, 1)
+    cycle = schedules.Cyclic(0.0, 1.0, up, max(period - up, 1))
+    within = step % (up + max(period - up, 1))
+    down = max(period - up, 1)
+    height = within / up if within <= up else (up + down - within) / down
+    assert value_of(cycle, step) == pytest.approx(height, rel=3e-7, abs=0.0)
+
+
+# Arguments.
+
+
+@every_case
+def test_config(case):
+    schedule = case.scaled(1)
     config = json.loads(json.dumps(keras.optimizers.schedules.serialize(schedule)))
+    assert config["registered_name"] == f"keras_adamx>{case.cls.__name__}"
     again = keras.optimizers.schedules.deserialize(config)
-    assert isinstance(again, StepDecay)
+    assert type(again) is case.cls
     assert again.get_config() == schedule.get_config()
+    assert repr(again) == repr(schedule)
+    chosen = around(case, 1)
+    np.testing.assert_array_equal(values_of(again, chosen), values_of(schedule, chosen))
+
+
+@pytest.mark.parametrize("case", WITH_EPOCHS.values(), ids=WITH_EPOCHS.keys())
+def test_epochs(case):
+    """Quarters of epochs of 4 steps, and thirds, which are no exact numbers."""
+    chosen = around(case, 3)
+    expected = values_of(case.scaled(3), chosen)
+    for per_epoch in (4, 9):
+        by_epoch = case.scaled(3 / per_epoch, steps_per_epoch=per_epoch)
+        np.testing.assert_array_equal(values_of(by_epoch, chosen), expected)
+    config = json.loads(json.dumps(keras.optimizers.schedules.serialize(by_epoch)))
+    again = keras.optimizers.schedules.deserialize(config)
+    np.testing.assert_array_equal(values_of(again, chosen), expected)
+
+
+@pytest.mark.parametrize("case", WITH_EPOCHS.values(), ids=WITH_EPOCHS.keys())
+def test_steps_must_be_whole(case):
+    [name, *_] = [
+        name
+        for name, argument in case.cls.arguments.items()
+        if isinstance(argument, StepsArgument) and name in case.arguments
+    ]
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        case.scaled(1.03)
+    with pytest.raises(ValueError, match=rf"`{name}` must be .*steps_per_epoch=7"):
+        case.scaled(1.03, steps_per_epoch=7)
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        case.scaled(2**31)
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        case.scaled(2**20, steps_per_epoch=2**20)
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        case.scaled(-1)
+
+
+@every_case
+def test_missing_and_unknown_arguments(case):
+    with pytest.raises(TypeError, match=rf"{case.cls.__name__}: unknown argument"):
+        case.cls(**case.arguments, step_sizes=3)
+    required = [n for n, a in case.cls.arguments.items() if a.default is REQUIRED]
+    for name in required:
+        others = {k: v for k, v in case.arguments.items() if k != name}
+        with pytest.raises(TypeError, match=f"argument `{name}` is missing"):
+            case.cls(**others)
+
+
+RISING = {"initial_learning_rate": 0.1, "decay_steps": 5}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wrong"),
+    ("cls", "arguments", "wrong"),
     [
-        ({"initial_learning_rate": -1.0}, "initial_learning_rate"),
-        ({"step_size": 0}, "step_size"),
-        ({"step_size": 2.5}, "step_size"),
-        ({"gamma": 0.0}, "gamma"),
-        ({"steps_per_epoch": 0}, "steps_per_epoch"),
+        ("StepDecay", {"initial_learning_rate": -1.0, "step_size": 3}, None),
+        ("StepDecay", {"initial_learning_rate": 0.1, "step_size": 0}, "step_size"),
+        ("StepDecay", {"initial_learning_rate": 0.1, "step_size": 2.5}, "step_size"),
+        ("StepDecay", {"initial_learning_rate": 0.1, "step_size": "3"}, "step_size"),
+        (
+            "StepDecay",
+            {"initial_learning_rate": 0.1, "step_size": 3, "gamma": 0.0},
+            "gamma",
+        ),
+        (
+            "StepDecay",
+            {"initial_learning_rate": 0.1, "step_size": 3, "steps_per_epoch": 0},
+            "steps_per_epoch",
+        ),
+        (
+            "LinearDecay",
+            {"initial_learning_rate": schedules.StepDecay(1.0, 2), "decay_steps": 5},
+            "initial_learning_rate",
+        ),
+        (
+            "MultiStepDecay",
+            {"initial_learning_rate": 0.1, "boundaries": [3, 3]},
+            "boundaries",
+        ),
+        ("LinearWarmup", {"then": "cosine", "warmup_steps": 3}, "then"),
+        ("LinearWarmup", {"then": float("inf"), "warmup_steps": 3}, "then"),
+        ("LinearWarmup", {"then": 0.1, "warmup_steps": -1}, "warmup_steps"),
+        ("CosineWithWarmup", {**RISING, "alpha": 1.5}, "alpha"),
+        ("CosineWithWarmup", {**RISING, "warmup_target": -1.0}, "warmup_target"),
+        (
+            "WarmupStableDecay",
+            {**RISING, "stable_steps": 1, "cooldown": "sqrt"},
+            "cooldown",
+        ),
+        ("InverseSqrt", {"initial_learning_rate": 0.1}, "timescale"),
+        ("Noam", {"d_model": 0}, "d_model"),
+        (
+            "OneCycle",
+            {"max_learning_rate": 0.1, "total_steps": 9, "anneal_strategy": "exp"},
+            "anneal_strategy",
+        ),
+        (
+            "OneCycle",
+            {
+                "max_learning_rate": 0.1,
+                "total_steps": 9,
+                "pct_start": 0.6,
+                "three_phase": True,
+            },
+            "pct_start",
+        ),
+        ("OneCycleMomentum", {"total_steps": 9, "max_momentum": 1.0}, "max_momentum"),
+        (
+            "Cyclic",
+            {
+                "initial_learning_rate": 0.1,
+                "max_learning_rate": 1.0,
+                "step_size_up": 2**31 - 1,
+            },
+            "step_size_up",
+        ),
+        (
+            "CosineRestarts",
+            {"initial_learning_rate": 0.1, "first_decay_steps": 5, "t_mul": 0.5},
+            "t_mul",
+        ),
+        (
+            "CosineRestarts",
+            {"initial_learning_rate": 0.1, "first_decay_steps": 5, "t_mul": 1.0001},
+            "t_mul",
+        ),
+        ("REX", {**RISING, "decay_steps": 0}, "decay_steps"),
+        ("Polynomial", {**RISING, "power": 0.0}, "power"),
+        ("Polynomial", {**RISING, "cycle": 1}, "cycle"),
+        (
+            "PiecewiseInterpolated",
+            {"boundaries": [0, 3], "values": [1.0]},
+            "values",
+        ),
+        (
+            "PiecewiseInterpolated",
+            {"boundaries": [0], "values": [float("nan")]},
+            "values",
+        ),
+        (
+            "PiecewiseInterpolated",
+            {"boundaries": [0], "values": [0.0], "interpolation": "exponential"},
+            "values",
+        ),
+        ("Sequential", {"schedules": [], "boundaries": []}, "schedules"),
+        ("Sequential", {"schedules": [0.1, 0.2], "boundaries": []}, "boundaries"),
+        ("Sequential", {"schedules": [0.1, 0.2], "boundaries": [0]}, "boundaries"),
+        ("Product", {"schedules": 0.1}, "schedules"),
+        ("Product", {"schedules": [0.1, "0.2"]}, "schedules"),
     ],
 )
-def test_wrong_arguments(arguments, wrong):
-    valid = {"initial_learning_rate": 0.1, "step_size": 3}
-    with pytest.raises((TypeError, ValueError), match=f"`{wrong}` must be"):
-        StepDecay(**{**valid, **arguments})
+def test_wrong_arguments(cls, arguments, wrong):
+    wrong = wrong or "initial_learning_rate"
+    with pytest.raises((TypeError, ValueError), match=f"{cls}: argument `{wrong}` "):
+        getattr(schedules, cls)(**arguments)
 
 
-def test_works_with_optimizers_of_keras():
-    optimizer = keras.optimizers.SGD(StepDecay(0.5, 1))
-    assert float(optimizer.learning_rate) == 0.5
-    assert keras_adamx.schedules.StepDecay is StepDecay
+def test_no_epochs_where_nothing_counts():
+    with pytest.raises(TypeError, match="unknown argument `steps_per_epoch`"):
+        schedules.Product([0.1], steps_per_epoch=3)
+
+
+def test_positions_are_checked():
+    with pytest.raises(TypeError, match="takes at most 4 arguments"):
+        schedules.StepDecay(0.1, 2, 0.5, None, 1)
+    with pytest.raises(TypeError, match="`step_size` is given twice"):
+        schedules.StepDecay(0.1, 2, step_size=3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first"),
+    [
+        (schedules.LinearWarmup(schedules.LinearDecay(0.5, 4), 0), 0.5),
+        (schedules.CosineWithWarmup(0.25, 4, warmup_target=0.5, warmup_steps=0), 0.5),
+        (schedules.WarmupStableDecay(0.5, 0, 4), 0.5),
+        (schedules.InverseSqrt(0.5, timescale=4), 0.5),
+        (schedules.Noam(4, warmup_steps=0), 0.5),
+    ],
+)
+def test_no_warmup(schedule, first):
+    assert value_of(schedule, 0) == first
+    assert value_of(schedule, 1) < first
+
+
+def test_degenerate_cycles():
+    """One step, a peak at the start, a peak at the end."""
+    assert value_of(schedules.OneCycle(0.5, 1), 0) == np.float32(0.5 / 25 / 1e4)
+    rising = schedules.OneCycle(0.5, 10, pct_start=1.0)
+    assert value_of(rising, 9) == value_of(rising, 20) == 0.5
+    falling = schedules.OneCycle(0.5, 10, pct_start=0.1)
+    assert value_of(falling, 0) == 0.5
+
+
+# Schedules within schedules, and one's own.
+
+
+def test_schedules_of_keras_within():
+    theirs = keras.optimizers.schedules.CosineDecay(0.5, 10)
+    ours = schedules.CosineWithWarmup(0.5, 10)
+    for within in (theirs, ours):
+        schedule = schedules.Sequential(
+            [schedules.LinearWarmup(within, 4), schedules.Product([within, 0.5])], [9]
+        )
+        config = keras.optimizers.schedules.serialize(schedule)
+        again = keras.optimizers.schedules.deserialize(json.loads(json.dumps(config)))
+        for step, expected in ((2, 0.25), (4, 0.5), (9, 0.25), (14, 0.125)):
+            assert value_of(again, step) == pytest.approx(expected, rel=1e-6)
+    # Fractions of steps reach them as well.
+    assert value_of(schedules.Product([theirs]), 2.5, None) == pytest.approx(
+        value_of(theirs, 2.5, None)
+    )
+
+
+class Halving(Schedule):
+    """A schedule of a user."""
+
+    initial_learning_rate: float = hyperparameter(at_least=0.0, scheduled=False)
+    half_life: int = steps(4)
+
+    def value(self, step):
+        return self.initial_learning_rate * 0.5 ** (
+            step.since(0) / self.in_steps("half_life")
+        )
+
+
+def test_a_schedule_of_a_user():
+    schedule = Halving(0.5, 1.5, steps_per_epoch=2)
+    assert [value_of(schedule, step) for step in (0, 3, 6)] == [0.5, 0.25, 0.125]
+    config = keras.optimizers.schedules.serialize(schedule)
+    assert config["registered_name"] == "tests>Halving"
+    again = keras.optimizers.schedules.deserialize(json.loads(json.dumps(config)))
+    assert repr(again) == (
+        "Halving(initial_learning_rate=0.5, half_life=1.5, steps_per_epoch=2)"
+    )
+    with pytest.raises(NotImplementedError, match="must define `value"):
+        Schedule()(0)
+
+
+# In optimizers.
+
+
+def path(optimizer, count):
+    """A weight whose gradient is always 1."""
+    weight = keras.Variable(0.0)
+    found = []
+    for _ in range(count):
+        optimizer.apply([ops.ones(())], [weight])
+        found.append(float(ops.convert_to_numpy(weight)))
+    return np.array(found)
+
+
+@every_case
+def test_optimizers_follow(case):
+    """A step of plain descent is as long as the schedule says, here and in Keras."""
+    schedule = case.scaled(1)
+    if min(case.formula(step, 1) for step in range(8)) < 0.0:
+        return
+    expected = -np.cumsum([case.formula(step, 1) for step in range(8)])
+    for optimizer in (keras_adamx.SGD(schedule), keras.optimizers.SGD(schedule)):
+        np.testing.assert_allclose(path(optimizer, 8), expected, rtol=2e-6, atol=1e-7)
+
+
+def test_accumulation_counts_updates():
+    schedule = schedules.CosineRestarts(0.5, 3, m_mul=0.5)
+    optimizer = keras_adamx.SGD(schedule, gradient_accumulation_steps=2)
+    expected = -np.cumsum(values_of(schedule, range(5)))
+    np.testing.assert_allclose(path(optimizer, 10)[1::2], expected, rtol=1e-6)
+
+
+def everything():
+    """An optimizer with a schedule for every number."""
+    cycle = schedules.OneCycle(0.05, 12, pct_start=0.25)
+    return keras_adamx.AdamW(
+        learning_rate=schedules.LinearWarmup(
+            schedules.CosineRestarts(0.05, 2, t_mul=1.5), 3
+        ),
+        beta_1=cycle.momentum,
+        beta_2=schedules.PiecewiseInterpolated([0, 6], [0.9, 0.99]),
+        weight_decay=schedules.Product(
+            [schedules.REX(0.1, 1.5, steps_per_epoch=4), schedules.StepDecay(1.0, 2)]
+        ),
+        global_clipnorm=schedules.WarmupStableDecay(1.0, 3, 4, alpha=0.5),
+        name="everything",
+    )
+
+
+def test_training_saved_and_resumed(tmp_path):
+    """Three rounds of `fit`; saved in between; the same as if nothing had been."""
+    results = []
+    for save in (False, True):
+        keras.utils.set_random_seed(1)
+        model = problem.compiled(everything())
+        for epoch in range(3):
+            problem.fit(model, epoch + 1, epoch)
+            if save:
+                model.save(tmp_path / "model.keras")
+                model = keras.saving.load_model(tmp_path / "model.keras")
+        results.append(problem.values(model.trainable_variables))
+        optimizer = model.optimizer
+        assert optimizer.get_config() == everything().get_config()
+        rate = schedules.LinearWarmup(schedules.CosineRestarts(0.05, 2, t_mul=1.5), 3)
+        found = float(ops.convert_to_numpy(optimizer.learning_rate))
+        assert found == value_of(rate, int(optimizer.iterations))
+    for left, right in zip(*results):
+        np.testing.assert_array_equal(left, right)
+
+
+# Pictures.
+
+
+@pytest.fixture(name="figures")
+def _figures():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")
+
+
+def test_plot(figures):
+    linear = schedules.LinearDecay(0.5, 10)
+    theirs = keras.optimizers.schedules.CosineDecay(0.5, 10)
+    [line] = schedules.plot(linear, 20).get_lines()
+    np.testing.assert_allclose(line.get_xdata(), np.arange(21))
+    np.testing.assert_allclose(line.get_ydata(), values_of(linear, range(21)))
+    ax = schedules.plot([linear, theirs], 5)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["0: LinearDecay", "1: CosineDecay"]
+    again = schedules.plot({"first": linear}, 5, ax=ax)
+    assert again is ax
+    assert [line.get_label() for line in ax.get_lines()][2:] == ["first"]
+    [line] = schedules.plot(linear, 10**6).get_lines()
+    assert len(line.get_xdata()) == 1001
+
+
+def test_plot_refuses(figures):
+    linear = schedules.LinearDecay(0.5, 10)
+    for steps_, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match="`steps` must be an integer >= 1"):
+            schedules.plot(linear, steps_)
+    for wrong in (0.1, [0.1], {"a": lambda step: step}):
+        with pytest.raises(TypeError, match="`schedule` must be"):
+            schedules.plot(wrong, 10)
+    with pytest.raises(ValueError, match="at least one schedule"):
+        schedules.plot([], 10)
+
+
+def test_plot_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "keras_adamx\[plots\]"'):
+        schedules.plot(schedules.LinearDecay(0.5, 10), 10)
