@@ -441,7 +441,12 @@ def value_of(schedule: Any, step: Any, dtype: str | None = "int32") -> float:
     return float(ops.convert_to_numpy(schedule(step)))
 
 
-def values_of(schedule: Any, steps: Any) -> np.ndarray:
-    """The values at an array of steps."""
-    steps = ops.convert_to_tensor(np.asarray(steps, "int32"))
-    return ops.convert_to_numpy(schedule(steps))
+#: As JAX compiles every operation for every shape, there is one shape.
+WIDTH = 64
+
+
+def values_of(schedule: Any, steps: Any, dtype: str = "int32") -> np.ndarray:
+    """The values at up to `WIDTH` steps."""
+    steps = np.asarray(list(steps), dtype)
+    padded = np.concatenate([steps, np.zeros(WIDTH - len(steps), dtype)])
+    return ops.convert_to_numpy(schedule(ops.convert_to_tensor(padded)))[: len(steps)]

@@ -118,6 +118,18 @@ def evaluated(source: Any, step: Step) -> Any:
     return step.filled(source)
 
 
+def _signature(arguments: dict[str, Argument]) -> inspect.Signature:
+    """What must be given comes first, whichever class of the line declares it."""
+    ordered = sorted(arguments.items(), key=lambda a: a[1].default is not REQUIRED)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature(
+        [
+            inspect.Parameter(name, kind, default=argument.default)
+            for name, argument in ordered
+        ]
+    )
+
+
 class Schedule(Declared, LearningRateSchedule):
     """Base of all schedules: subclass it to write one of your own.
 
@@ -161,18 +173,7 @@ class Schedule(Declared, LearningRateSchedule):
         if any(isinstance(argument, StepsArgument) for argument in arguments.values()):
             arguments["steps_per_epoch"] = vars(Schedule)["steps_per_epoch"]
         cls.arguments = arguments
-        # What must be given comes first, whichever class of the line declares it.
-        own = sorted(arguments.items(), key=lambda a: a[1].default is not REQUIRED)
-        cls.__signature__ = inspect.Signature(
-            [
-                inspect.Parameter(
-                    name,
-                    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                    default=argument.default,
-                )
-                for name, argument in own
-            ]
-        )
+        cls.__signature__ = _signature(arguments)
         package = cls.__module__.partition(".")[0]
         keras.saving.register_keras_serializable(package=package)(cls)
 
@@ -249,3 +250,6 @@ class Schedule(Declared, LearningRateSchedule):
             if getattr(self, name) != self.arguments[name].default
         ]
         return f"{type(self).__name__}({', '.join(words)})"
+
+
+Schedule.__signature__ = _signature(Schedule.arguments)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
+
+from keras_adamx.core.schedules import Schedule
 
 # A line of so many points looks smooth.
 POINTS = 1000
@@ -47,15 +49,29 @@ def plot(schedule: Any, steps: int, *, ax: Any = None) -> Any:
         ax = _new_axes()
     shown = np.unique(np.linspace(0, steps, min(steps, POINTS) + 1).round())
     for label, each in labelled.items():
-        # Schedules of Keras take one step at a time.
-        values = [float(ops.convert_to_numpy(each(int(step)))) for step in shown]
-        ax.plot(shown, values, label=label)
+        ax.plot(shown, _values(each, shown.astype("int32")), label=label)
     ax.set_xlabel("step")
     ax.set_ylabel("value")
     ax.grid(visible=True, alpha=0.3)
     if len(labelled) > 1 or isinstance(schedule, Mapping):
         ax.legend()
     return ax
+
+
+def _values(schedule: Any, steps: Any) -> Any:
+    """The values at some steps: all at once, or one by one for schedules of Keras."""
+    if _takes_arrays(schedule):
+        return ops.convert_to_numpy(schedule(ops.convert_to_tensor(steps)))
+    return [float(ops.convert_to_numpy(schedule(int(step)))) for step in steps]
+
+
+def _takes_arrays(schedule: Any) -> bool:
+    """Whether a schedule, and each within it, is of this package."""
+    if not isinstance(schedule, Schedule):
+        return False
+    held = [getattr(schedule, name) for name in schedule.arguments]
+    flat = [v for each in held for v in (each if isinstance(each, list) else [each])]
+    return all(_takes_arrays(v) for v in flat if isinstance(v, LearningRateSchedule))
 
 
 def _new_axes() -> Any:
@@ -82,7 +98,7 @@ def _labelled(schedule: Any) -> dict[str, Any]:
             f"plot: `schedule` must have at least one schedule. Received: {schedule!r}"
         )
     for each in found.values():
-        if not isinstance(each, keras.optimizers.schedules.LearningRateSchedule):
+        if not isinstance(each, LearningRateSchedule):
             raise TypeError(
                 "plot: `schedule` must be a LearningRateSchedule, a list of them, or a "
                 f"dict of label to schedule. Received: {each!r}"
