@@ -557,10 +557,10 @@ def picture(labelled: dict[str, Any]) -> str:
     )
     settings = {**colours, "text.color": grey, "svg.hashsalt": "schedules"}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+        figure = Figure(figsize=(7.2, 2.6), layout="constrained")
         axes = figure.subplots()
         keras_adamx.schedules.plot(labelled, 1000, ax=axes)
-        axes.legend(framealpha=0.0)
+        axes.legend(framealpha=0.0, loc="center left", bbox_to_anchor=(1.0, 0.5))
         output = io.StringIO()
         figure.savefig(output, format="svg", transparent=True, metadata={"Date": None})
     return output.getvalue()

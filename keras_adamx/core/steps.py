@@ -135,13 +135,18 @@ class Step:
         reached = ops.cast(self.since(np.asarray(boundaries)) >= 0.0, "int32")
         return ops.sum(reached, axis=-1)
 
-    def phase(self, start: Any, length: Any) -> Phase:
-        """How far the step is in a phase; one of no steps is over at its start."""
+    def phase(self, start: Any, length: Any, index: Any = None) -> Phase:
+        """How far the step is in a phase; one of no steps is over at its start.
+
+        Of arrays of starts and lengths, the phase at an index.
+        """
         start, length = np.asarray(start, "float64"), np.asarray(length, "float64")
         since, until = self.since(start), -self.since(start + length)
         divisor = ops.convert_to_tensor(
             np.where(length > 0.0, length, 1.0), dtype=value_dtype()
         )
+        if index is not None:
+            since, until, divisor = (pick(v, index) for v in (since, until, divisor))
         # A compiler may multiply by 1 / length, so the ends are not left to it.
         passed = ops.where(since > 0.0, since / divisor, 0.0)
         left = ops.where(since > 0.0, until / divisor, 1.0)

@@ -17,7 +17,7 @@ from keras_adamx.core.schedules import (
     numbers,
     sources,
 )
-from keras_adamx.core.steps import Step, pick, value_dtype
+from keras_adamx.core.steps import Step, pick
 
 
 class PiecewiseInterpolated(Schedule):
@@ -69,21 +69,16 @@ class PiecewiseInterpolated(Schedule):
         points, values = np.array(self.in_steps("boundaries")), np.array(self.values)
         if len(points) == 1:
             return step.filled(self.values[0])
-        phase = step.phase(points[:-1], np.diff(points))
-        first, last = (
-            ops.convert_to_tensor(v, dtype=value_dtype())
-            for v in (values[:-1], values[1:])
-        )
+        index = step.count(points[1:-1])
+        phase = step.phase(points[:-1], np.diff(points), index)
+        first, last = pick(values[:-1], index), pick(values[1:], index)
         if self.interpolation == "exponential":
-            rates = ops.convert_to_tensor(
-                np.log(values[1:] / values[:-1]), dtype=value_dtype()
+            rate = pick(np.log(values[1:] / values[:-1]), index)
+            return ops.where(
+                phase.left > 0.0, first * ops.exp(phase.passed * rate), last
             )
-            pieces = first * ops.exp(phase.passed * rates)
-            pieces = ops.where(phase.left > 0.0, pieces, last)
-        else:
-            bent = phase.cosine() if self.interpolation == "cosine" else phase
-            pieces = bent.between(first, last)
-        return pick(pieces, step.count(points[1:-1]))
+        bent = phase.cosine() if self.interpolation == "cosine" else phase
+        return bent.between(first, last)
 
 
 class Sequential(Schedule):

@@ -282,7 +282,7 @@ class CosineRestarts(Schedule):
         else:
             starts, lengths = self._periods(first)
             period = step.count(starts[1:])
-            left = pick(step.phase(starts, lengths).cosine().left, period)
+            left = step.phase(starts, lengths, period).cosine().left
             height = left * pick(self.m_mul ** np.arange(len(starts)), period)
         return self.initial_learning_rate * (self.alpha + (1.0 - self.alpha) * height)
 

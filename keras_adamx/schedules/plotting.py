@@ -23,7 +23,7 @@ def plot(schedule: Any, steps: int, *, ax: Any = None) -> Any:
     Args:
         schedule: A schedule of this package or of Keras, a list of them, or a dict of
             label to schedule.
-        steps: Number of steps >= 1 to draw.
+        steps: Number of steps >= 1 to draw, from 0 on.
         ax: Axes of matplotlib to draw into; None for a new figure.
 
     Returns:
@@ -47,7 +47,7 @@ def plot(schedule: Any, steps: int, *, ax: Any = None) -> Any:
     labelled = _labelled(schedule)
     if ax is None:
         ax = _new_axes()
-    shown = np.unique(np.linspace(0, steps, min(steps, POINTS) + 1).round())
+    shown = np.unique(np.linspace(0, steps - 1, min(steps, POINTS)).round())
     for label, each in labelled.items():
         ax.plot(shown, _values(each, shown.astype("int32")), label=label)
     ax.set_xlabel("step")
