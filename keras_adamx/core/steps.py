@@ -167,6 +167,6 @@ def powered(base: float, exponent: Any) -> Any:
     exponent = ops.cast(exponent, value_dtype())
     near = float(np.asarray(base, value_dtype()))
     result = ops.power(near, exponent)
-    if base == near:
+    if base == near or not 0.0 < near < math.inf:
         return result
     return result * ops.exp(math.log1p((base - near) / near) * exponent)

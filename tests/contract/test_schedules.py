@@ -1,4 +1,4 @@
-"""What every schedule must do, and what training with them must give."""
+"""What every schedule must do."""
 
 import json
 
@@ -9,12 +9,10 @@ import pytest
 from hypothesis import strategies as st
 from keras import ops
 
-import keras_adamx
 from keras_adamx import schedules
 from keras_adamx.core.arguments import REQUIRED
 from keras_adamx.core.schedules import StepsArgument
 from keras_adamx.rule import Schedule, hyperparameter, steps
-from tests import problem
 from tests.schedules import CASES, LARGE, value_of, values_of
 
 CLASSES = [
@@ -422,119 +420,3 @@ def test_a_schedule_of_a_user():
     )
     with pytest.raises(NotImplementedError, match="must define `value"):
         Schedule()(0)
-
-
-# In optimizers.
-
-
-def path(optimizer, count):
-    """A weight whose gradient is always 1."""
-    weight = keras.Variable(0.0)
-    found = []
-    for _ in range(count):
-        optimizer.apply([ops.ones(())], [weight])
-        found.append(float(ops.convert_to_numpy(weight)))
-    return np.array(found)
-
-
-@pytest.mark.parametrize("named", ["LinearWarmup", "CosineRestarts", "OneCycle"])
-def test_optimizers_follow(named):
-    """A step of plain descent is as long as the schedule says, here and in Keras."""
-    case = CASES[named]
-    schedule = case.scaled(1)
-    expected = -np.cumsum([case.formula(step, 1) for step in range(8)])
-    for optimizer in (keras_adamx.SGD(schedule), keras.optimizers.SGD(schedule)):
-        np.testing.assert_allclose(path(optimizer, 8), expected, rtol=2e-6, atol=1e-7)
-
-
-def test_accumulation_counts_updates():
-    schedule = schedules.CosineRestarts(0.5, 3, m_mul=0.5)
-    optimizer = keras_adamx.SGD(schedule, gradient_accumulation_steps=2)
-    expected = -np.cumsum(values_of(schedule, range(5)))
-    np.testing.assert_allclose(path(optimizer, 10)[1::2], expected, rtol=1e-6)
-
-
-def everything():
-    """An optimizer with a schedule for every number."""
-    cycle = schedules.OneCycle(0.05, 12, pct_start=0.25)
-    return keras_adamx.AdamW(
-        learning_rate=schedules.LinearWarmup(
-            schedules.CosineRestarts(0.05, 2, t_mul=1.5), 3
-        ),
-        beta_1=cycle.momentum,
-        beta_2=schedules.PiecewiseInterpolated([0, 6], [0.9, 0.99]),
-        weight_decay=schedules.Product(
-            [schedules.REX(0.1, 1.5, steps_per_epoch=4), schedules.StepDecay(1.0, 2)]
-        ),
-        global_clipnorm=schedules.WarmupStableDecay(1.0, 3, 4, alpha=0.5),
-        name="everything",
-    )
-
-
-def test_training_saved_and_resumed(tmp_path):
-    """Two rounds of `fit`, saved in between: the same as if nothing had been."""
-    results = []
-    for save in (False, True):
-        keras.utils.set_random_seed(1)
-        model = problem.compiled(everything())
-        problem.fit(model, 1)
-        if save:
-            model.save(tmp_path / "model.keras")
-            model = keras.saving.load_model(tmp_path / "model.keras")
-        problem.fit(model, 2, 1)
-        results.append(problem.values(model.trainable_variables))
-        optimizer = model.optimizer
-        assert optimizer.get_config() == everything().get_config()
-        rate = schedules.LinearWarmup(schedules.CosineRestarts(0.05, 2, t_mul=1.5), 3)
-        found = float(ops.convert_to_numpy(optimizer.learning_rate))
-        assert found == value_of(rate, int(optimizer.iterations))
-    for left, right in zip(*results):
-        np.testing.assert_array_equal(left, right)
-
-
-# Pictures.
-
-
-@pytest.fixture(name="figures")
-def _figures():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
-
-
-def test_plot(figures, monkeypatch):
-    monkeypatch.setattr("keras_adamx.schedules.plotting.POINTS", 30)
-    linear = schedules.LinearDecay(0.5, 10)
-    theirs = keras.optimizers.schedules.CosineDecay(0.5, 10)
-    [line] = schedules.plot(linear, 20).get_lines()
-    np.testing.assert_allclose(line.get_xdata(), np.arange(20))
-    np.testing.assert_allclose(line.get_ydata(), values_of(linear, range(20)))
-    ax = schedules.plot([linear, theirs], 5)
-    labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["0: LinearDecay", "1: CosineDecay"]
-    again = schedules.plot({"first": linear}, 5, ax=ax)
-    assert again is ax
-    assert [line.get_label() for line in ax.get_lines()][2:] == ["first"]
-    [line] = schedules.plot(linear, 10**6).get_lines()
-    assert len(line.get_xdata()) == 30
-
-
-def test_plot_refuses(figures):
-    linear = schedules.LinearDecay(0.5, 10)
-    for steps_, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
-        with pytest.raises(error, match="`steps` must be an integer >= 1"):
-            schedules.plot(linear, steps_)
-    for wrong in (0.1, [0.1], {"a": lambda step: step}):
-        with pytest.raises(TypeError, match="`schedule` must be"):
-            schedules.plot(wrong, 10)
-    with pytest.raises(ValueError, match="at least one schedule"):
-        schedules.plot([], 10)
-
-
-def test_plot_without_matplotlib(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r'pip install "keras_adamx\[plots\]"'):
-        schedules.plot(schedules.LinearDecay(0.5, 10), 10)

@@ -42,6 +42,11 @@ def test_no_drift_of_powers():
     np.testing.assert_allclose(values_of(schedule, steps), expected, rtol=2e-6)
 
 
+def test_factors_that_float32_does_not_hold():
+    schedule = schedules.StepDecay(1.0, 2, gamma=1e-50)
+    np.testing.assert_array_equal(values_of(schedule, range(4)), [1.0, 1.0, 0.0, 0.0])
+
+
 def test_the_last_steps_keep_their_precision():
     """One minus a fraction would be off by a tenth of these values, or be 0."""
     linear = schedules.LinearDecay(1.0, 10**8)
