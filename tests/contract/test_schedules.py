@@ -145,11 +145,12 @@ def test_compiled(case):
 
 
 @pytest.mark.backend("tensorflow")
-@every_case
-def test_in_a_graph(case):
+@pytest.mark.parametrize("named", ["StepDecay", "CosineRestarts", "Sequential"])
+def test_in_a_graph(named):
     """With int32 and int64 steps, as `fit` runs it where XLA is off."""
     import tensorflow as tf
 
+    case = CASES[named]
     schedule = case.scaled(1)
     function = tf.function(lambda step: schedule(step), reduce_retracing=False)
     for dtype in ("int32", "int64"):
