@@ -1,13 +1,14 @@
 """Pages that MkDocs makes from the docstrings, so that they cannot go stale.
 
 One page an optimizer, a table of all of them, the reference of the other public names
-(transforms and callbacks among them), pictures of trajectories, and the tables of
-hand-written pages that a comment such as `<!-- generated: state -->` stands for. A
-public name without docs, or with incomplete docs, fails the build.
+(transforms and callbacks among them), pictures of trajectories and schedules, and the
+tables of hand-written pages that a comment such as `<!-- generated: state -->` stands
+for. A public name without docs, or with incomplete docs, fails the build.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import logging
@@ -24,6 +25,7 @@ import keras
 import keras_adamx
 import keras_adamx.rule
 from keras_adamx.core.codecs import STATE_DTYPES
+from keras_adamx.core.schedules import Schedule
 from keras_adamx.core.transforms import Transform
 from keras_adamx.documentation import (
     KERNEL,
@@ -105,6 +107,8 @@ def required_sections(value: Any) -> tuple[str, ...]:
     """The sections that the docs of a public name must have."""
     if isinstance(value, ModuleType) or value is Transform:
         return ()
+    if value is Schedule:
+        return ("Args", "Raises", "Example")
     if value is keras_adamx.Optimizer:
         return ("Args",)
     named = ("Args",) if inspect.signature(value).parameters else ()
@@ -112,6 +116,8 @@ def required_sections(value: Any) -> tuple[str, ...]:
         value, (keras_adamx.Optimizer, Transform)
     ):
         return (*named, "Example", "Source")
+    if isinstance(value, type) and issubclass(value, Schedule):
+        return (*named, "Raises", "Example")
     return (*named, "Example")
 
 
@@ -125,6 +131,12 @@ def problems() -> list[str]:
     for name in keras_adamx.rule.__all__:
         words = getattr(keras_adamx.rule, name)
         found += problems_of(f"keras_adamx.rule.{name}", words, ())
+    found += [
+        f"keras_adamx.schedules.{cls.__name__} has no picture"
+        for classes in families().values()
+        for cls in classes
+        if cls.__name__ not in pictured()
+    ]
     kinds = (("an optimizer", rules), ("a transform", defined_transforms()))
     found += [
         f"{cls.__module__}.{cls.__name__} is {kind} but not in `__all__`"
@@ -427,12 +439,126 @@ def trajectory_pictures() -> dict[str, bytes]:
     return found
 
 
+# Schedules.
+
+
+def families() -> dict[str, list[Any]]:
+    """The schedules, by the module that they are in."""
+    found: dict[str, list[Any]] = {}
+    for name in keras_adamx.schedules.__all__:
+        cls = getattr(keras_adamx.schedules, name)
+        if isinstance(cls, type) and cls is not Schedule:
+            found.setdefault(cls.__module__.rpartition(".")[2], []).append(cls)
+    return found
+
+
+def pictured() -> dict[str, dict[str, Any]]:
+    """What the picture of each schedule shows, over 1000 steps, by its label."""
+    s = keras_adamx.schedules
+    rise = {"decay_steps": 850, "warmup_steps": 150}
+    cycle = s.OneCycle(1.0, 1000)
+    return {
+        "StepDecay": {"gamma=0.5": s.StepDecay(1.0, 250, gamma=0.5)},
+        "MultiStepDecay": {"gamma=0.3": s.MultiStepDecay(1.0, [500, 750], gamma=0.3)},
+        "LinearDecay": {"end_learning_rate=0.1": s.LinearDecay(1.0, 900, 0.1)},
+        "Polynomial": {
+            "power=0.5": s.Polynomial(1.0, 1000, power=0.5),
+            "power=2": s.Polynomial(1.0, 1000, power=2.0),
+            "power=2, cycle=True": s.Polynomial(1.0, 250, power=2.0, cycle=True),
+        },
+        "REX": {"REX": s.REX(1.0, 1000), "LinearDecay": s.LinearDecay(1.0, 1000)},
+        "LinearWarmup": {
+            "then=REX": s.LinearWarmup(s.REX(1.0, 850), 150),
+            "then=StepDecay": s.LinearWarmup(s.StepDecay(1.0, 250, gamma=0.5), 150),
+        },
+        "CosineWithWarmup": {
+            "alpha=0": s.CosineWithWarmup(1.0, **rise),
+            "alpha=0.2": s.CosineWithWarmup(1.0, **rise, alpha=0.2),
+        },
+        "WarmupStableDecay": {
+            shape: s.WarmupStableDecay(1.0, 450, 400, cooldown=shape, warmup_steps=150)
+            for shape in ("1-sqrt", "linear", "cosine")
+        },
+        "InverseSqrt": {
+            "timescale=None": s.InverseSqrt(1.0, warmup_steps=150),
+            "timescale=500": s.InverseSqrt(1.0, timescale=500, warmup_steps=150),
+        },
+        "Noam": {f"warmup_steps={n}": s.Noam(512, warmup_steps=n) for n in (150, 400)},
+        "OneCycle": {
+            "two phases": cycle,
+            "three_phase=True": s.OneCycle(1.0, 1000, three_phase=True),
+        },
+        "OneCycleMomentum": {"OneCycle(...).momentum": cycle.momentum},
+        "Cyclic": {
+            mode: s.Cyclic(0.1, 1.0, 125, mode=mode, gamma=0.998)
+            for mode in ("triangular", "triangular2", "exp_range")
+        },
+        "CosineRestarts": {
+            "t_mul=1": s.CosineRestarts(1.0, 250, t_mul=1.0),
+            "t_mul=2, m_mul=0.7": s.CosineRestarts(1.0, 143, m_mul=0.7),
+        },
+        "PiecewiseInterpolated": {
+            shape: s.PiecewiseInterpolated([0, 200, 1000], [0.1, 1.0, 0.01], shape)
+            for shape in ("linear", "cosine", "exponential")
+        },
+        "Sequential": {
+            "a number, REX, a number": s.Sequential(
+                [0.5, s.REX(1.0, 600), 0.1], [200, 700]
+            )
+        },
+        "Product": {
+            "warm-up times restarts": s.Product(
+                [s.LinearWarmup(1.0, 500), s.CosineRestarts(1.0, 250, t_mul=1.0)]
+            )
+        },
+    }
+
+
+def picture(labelled: dict[str, Any]) -> str:
+    """Schedules as SVG that can be read on light and on dark pages."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    grey = "#808080"
+    colours = dict.fromkeys(
+        ["axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"], grey
+    )
+    settings = {**colours, "text.color": grey, "svg.hashsalt": "schedules"}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(7.2, 2.6), layout="constrained")
+        axes = figure.subplots()
+        keras_adamx.schedules.plot(labelled, 1000, ax=axes)
+        axes.legend(framealpha=0.0, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        output = io.StringIO()
+        figure.savefig(output, format="svg", transparent=True, metadata={"Date": None})
+    return output.getvalue()
+
+
+def schedule_sections(family: str) -> str:
+    """What the docstrings of a family of schedules say, with pictures."""
+    parts = []
+    for cls in families()[family]:
+        name = cls.__name__
+        parts += [
+            f"### {name}",
+            prose(parsed(cls.__doc__)[0]),
+            f"![{name}](pictures/{name.lower()}.svg)",
+            f"[Arguments, errors and an example]"
+            f"(reference.md#keras_adamxschedules{name.lower()})",
+        ]
+    return "\n\n".join(parts)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bytes": bytes_table,
     "state": state_table,
     "defaults": default_table,
     "functions": function_table,
     "transforms": transform_table,
+    **{
+        f"schedules_{family}": functools.partial(schedule_sections, family)
+        for family in families()
+    },
 }
 
 
@@ -465,7 +591,8 @@ def on_files(files: Any, config: Any) -> Any:
     pages = {f"optimizers/{n}.md": optimizer_page(c) for n, c in classes.items()}
     pages["optimizers/index.md"] = optimizer_index(classes)
     pages["reference.md"] = reference_page()
-    for path, content in (pages | trajectory_pictures()).items():
+    drawn = {f"pictures/{n.lower()}.svg": picture(p) for n, p in pictured().items()}
+    for path, content in (pages | trajectory_pictures() | drawn).items():
         files.append(File.generated(config, path, content=content))
     return files
 

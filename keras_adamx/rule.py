@@ -15,14 +15,18 @@ from keras_adamx.core.arithmetic import (
     trust_ratio,
 )
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.schedules import Schedule, steps
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
+from keras_adamx.core.steps import Step
 from keras_adamx.core.transforms import Transform
 
 __all__ = [
     "Hyper",
     "Optimizer",
+    "Schedule",
     "Slot",
     "State",
+    "Step",
     "Transform",
     "Weights",
     "bias_correction",
@@ -41,5 +45,6 @@ __all__ = [
     "rate",
     "rms",
     "sign",
+    "steps",
     "trust_ratio",
 ]

@@ -25,6 +25,8 @@ from keras.optimizers.schedules import LearningRateSchedule
 from keras_adamx.core import backend
 
 LearningRate = float | LearningRateSchedule | Callable[..., Any]
+# The default of an argument that has none.
+REQUIRED: Any = inspect.Parameter.empty
 
 
 class Argument:
@@ -136,7 +138,7 @@ def _bounded(
 
 
 def hyperparameter(
-    default: float | None,
+    default: float | None = REQUIRED,
     *,
     above: float | None = None,
     at_least: float | None = None,
@@ -149,7 +151,7 @@ def hyperparameter(
     """A real number of the rule, available to it as `hyper.<name>`.
 
     Unless `scheduled` is False, a `LearningRateSchedule` may stand for the number:
-    `hyper.<name>` is then its value at this step.
+    `hyper.<name>` is then its value at this step. Without a default it must be given.
     """
     check_number, allowed = _bounded(
         _number,
@@ -295,7 +297,21 @@ class Declared:
                     f"{cls.__name__}: unknown argument `{name}`. Received: "
                     f"{name}={value!r}.{hint} Allowed: {', '.join(cls.arguments)}"
                 )
+        for name, argument in cls.arguments.items():
+            if argument.default is REQUIRED and name not in given:
+                raise TypeError(
+                    f"{cls.__name__}: argument `{name}` is missing. It must be "
+                    f"{argument.allowed}."
+                )
         return {
             name: argument.checked(given.get(name, argument.default), cls.__name__)
             for name, argument in cls.arguments.items()
         }
+
+    def refuse(self, name: str, *, when: Any, reason: str) -> None:
+        """Raise the error for an argument that the others rule out."""
+        if when:
+            raise ValueError(
+                f"{type(self).__name__}: argument `{name}` {reason}. Received: "
+                f"{name}={getattr(self, name)!r}"
+            )

@@ -179,14 +179,6 @@ class Options(KerasOptimizer):
     def validate(self) -> None:
         """Refuse arguments that are right one by one but not together."""
 
-    def refuse(self, name: str, *, when: Any, reason: str) -> None:
-        """Raise the error for an argument that the others rule out."""
-        if when:
-            raise ValueError(
-                f"{type(self).__name__}: argument `{name}` {reason}. Received: "
-                f"{name}={getattr(self, name)!r}"
-            )
-
     @classmethod
     def hyperparameter_names(cls) -> list[str]:
         """Names of the arguments that only the rule itself reads."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-from keras import ops
+from keras_adamx.core.arguments import hyperparameter
+from keras_adamx.core.schedules import Schedule, boundaries, steps
+from keras_adamx.core.steps import Step, pick, powered
 
-from keras_adamx.core.arguments import Declared, count, hyperparameter
 
-
-@keras.saving.register_keras_serializable(package="keras_adamx")
-class StepDecay(Declared, keras.optimizers.schedules.LearningRateSchedule):
+class StepDecay(Schedule):
     """Multiplies the learning rate by `gamma` after every `step_size` steps.
 
-    With step s = 0, 1, … and k = step_size (times `steps_per_epoch`, where given):
+    With step s = 0, 1, … and k = step_size:
 
         η(s) = initial_learning_rate · gamma^⌊s / k⌋
 
@@ -22,9 +20,8 @@ class StepDecay(Declared, keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         initial_learning_rate: Number >= 0.
-        step_size: Integer >= 1: steps, or epochs where `steps_per_epoch` is given.
+        step_size: k >= 1 in steps, or > 0 in epochs.
         gamma: Number > 0.
-        steps_per_epoch: Integer >= 1, or None to count steps.
 
     Raises:
         TypeError: An argument is unknown, missing or of the wrong type.
@@ -36,30 +33,47 @@ class StepDecay(Declared, keras.optimizers.schedules.LearningRateSchedule):
         [0.1, 0.1, 0.01, 0.001]
     """
 
-    initial_learning_rate: float = hyperparameter(None, at_least=0.0)
-    step_size: int = count(None)
-    gamma: float = hyperparameter(0.1, above=0.0)
-    steps_per_epoch: int | None = count(None, optional=True)
+    initial_learning_rate: float = hyperparameter(at_least=0.0, scheduled=False)
+    step_size: float = steps()
+    gamma: float = hyperparameter(0.1, above=0.0, scheduled=False)
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        step_size: int,
-        gamma: float = 0.1,
-        steps_per_epoch: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.initial_learning_rate = initial_learning_rate
-        self.step_size = step_size
-        self.gamma = gamma
-        self.steps_per_epoch = steps_per_epoch
+    def value(self, step: Step) -> Any:
+        periods, _ = step.divided(self.in_steps("step_size"))
+        return self.initial_learning_rate * powered(self.gamma, periods)
 
-    def __call__(self, step: Any) -> Any:
-        # Whole steps are divided as integers: float32 misplaces a boundary past 2^24.
-        period = self.step_size * (self.steps_per_epoch or 1)
-        passed = ops.cast(ops.convert_to_tensor(step) // period, "float32")
-        return self.initial_learning_rate * ops.power(self.gamma, passed)
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        return {name: getattr(self, name) for name in self.arguments}
+class MultiStepDecay(Schedule):
+    """Multiplies the learning rate by `gamma` at each of some steps.
+
+    With boundaries b₁ < b₂ < …:
+
+        η(s) = initial_learning_rate · gamma^n,  n = number of bᵢ <= s
+
+    PyTorch calls it MultiStepLR. Step bᵢ is the first with the new rate, whereas
+    `PiecewiseConstantDecay` of Keras changes one step later.
+
+    Args:
+        initial_learning_rate: Number >= 0.
+        boundaries: Increasing steps >= 1, or epochs > 0.
+        gamma: Number > 0.
+
+    Raises:
+        TypeError: An argument is unknown, missing or of the wrong type.
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> schedule = keras_adamx.schedules.MultiStepDecay(0.1, [100, 150])
+        >>> [round(float(schedule(step)), 4) for step in (0, 99, 100, 150)]
+        [0.1, 0.1, 0.01, 0.001]
+    """
+
+    initial_learning_rate: float = hyperparameter(at_least=0.0, scheduled=False)
+    boundaries: list[float] = boundaries()
+    gamma: float = hyperparameter(0.1, above=0.0, scheduled=False)
+
+    def value(self, step: Step) -> Any:
+        reached = self.in_steps("boundaries")
+        rates = [
+            self.initial_learning_rate * self.gamma**n for n in range(len(reached) + 1)
+        ]
+        return pick(rates, step.count(reached))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 RULES = "tests/oracle tests/identities"
 RECURSION = "tests/oracle/test_recursions.py"
+SCHEDULES = "tests/oracle/test_schedules.py"
 
 
 class Fault(NamedTuple):
@@ -463,5 +464,41 @@ FAULTS = [
         "(count >= 1)",
         "tests/contract/test_plots.py",
         "length",
+    ),
+    # Schedules.
+    Fault(
+        "Steps become float32 before they are subtracted",
+        "core/steps.py",
+        "passed = whole - ops.convert_to_tensor(base.astype(WHOLE), dtype=whole.dtype)",
+        'passed = ops.cast(whole, "float32") - ops.convert_to_tensor(base, "float32")',
+        SCHEDULES,
+    ),
+    Fault(
+        "A boundary is reached one step late",
+        "core/steps.py",
+        "ops.cast(self.since(np.asarray(boundaries)) >= 0.0",
+        "ops.cast(self.since(np.asarray(boundaries)) > 0.0",
+        SCHEDULES,
+    ),
+    Fault(
+        "What follows a warm-up counts from its start",
+        "schedules/warmup.py",
+        "after = evaluated(self.then, step.later(length))",
+        "after = evaluated(self.then, step)",
+        SCHEDULES,
+    ),
+    Fault(
+        "What is left is one minus what has passed",
+        "core/steps.py",
+        "left = ops.where(since > 0.0, until / divisor, 1.0)",
+        "left = ops.where(since > 0.0, 1.0 - passed, 1.0)",
+        SCHEDULES,
+    ),
+    Fault(
+        "The momentum of a cycle goes with the rate",
+        "schedules/cyclic.py",
+        "return self.max_momentum, self.base_momentum, self.max_momentum",
+        "return self.base_momentum, self.max_momentum, self.base_momentum",
+        SCHEDULES,
     ),
 ]
