@@ -23,7 +23,10 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_adamx.core import backend
+from keras_adamx.core import search as ranges
 
+# An argument whose range follows from its declaration.
+_DERIVED: Any = object()
 LearningRate = float | LearningRateSchedule | Callable[..., Any]
 
 
@@ -39,11 +42,16 @@ class Argument:
         allowed: str,
         *,
         is_decay: bool = False,
+        search: ranges.Range | None = None,
+        searched: bool = False,
     ) -> None:
         self.default = default
         self.allowed = allowed
         # Whether it is the decay of an average, whose bias can be corrected.
         self.is_decay = is_decay
+        # The range to search it in, and whether a search does so unasked.
+        self.search = search
+        self.searched = searched and search is not None
         self._check = check
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -145,12 +153,20 @@ def hyperparameter(
     optional: bool = False,
     scheduled: bool = True,
     is_decay: bool = False,
+    search: ranges.Range | None = _DERIVED,
+    searched: bool = True,
 ) -> Any:
     """A real number of the rule, available to it as `hyper.<name>`.
 
     Unless `scheduled` is False, a `LearningRateSchedule` may stand for the number:
-    `hyper.<name>` is then its value at this step.
+    `hyper.<name>` is then its value at this step. `search` is the range that
+    `search_space` takes; without it, one around a positive default; None for none.
+    With `searched=False` it is one for those only who name the argument.
     """
+    if search is _DERIVED:
+        low = at_least if above is None else above
+        high = at_most if below is None else below
+        search = ranges.of_number(default, low, high)
     check_number, allowed = _bounded(
         _number,
         "a finite number",
@@ -160,8 +176,9 @@ def hyperparameter(
         below=below,
         at_most=at_most,
     )
+    found: dict[str, Any] = {"search": search, "searched": searched}
     if not scheduled:
-        return Argument(default, check_number, allowed)
+        return Argument(default, check_number, allowed, **found)
 
     def check(value: Any) -> Any:
         value = as_schedule(value)
@@ -172,14 +189,26 @@ def hyperparameter(
         return value
 
     allowed += ", or a LearningRateSchedule that starts there"
-    return Argument(default, check, allowed, is_decay=is_decay)
+    return Argument(default, check, allowed, is_decay=is_decay, **found)
 
 
-def decay(default: float, *, above: float | None = None) -> Any:
-    """The decay of a moving average, in [0, 1)."""
+def decay(
+    default: float,
+    *,
+    above: float | None = None,
+    search: ranges.Range | None = _DERIVED,
+) -> Any:
+    """The decay of a moving average, in [0, 1), searched by what it lacks to 1."""
     at_least = 0.0 if above is None else None
+    if search is _DERIVED:
+        search = ranges.of_decay(default)
     return hyperparameter(
-        default, above=above, at_least=at_least, below=1.0, is_decay=True
+        default,
+        above=above,
+        at_least=at_least,
+        below=1.0,
+        is_decay=True,
+        search=search,
     )
 
 
@@ -206,7 +235,9 @@ def flag(default: bool) -> Any:
             raise TypeError
         return bool(value)
 
-    return Argument(default, check, "True or False")
+    return Argument(
+        default, check, "True or False", search=ranges.Choice([False, True])
+    )
 
 
 def choice(default: Any, options: Iterable[Any]) -> Any:
@@ -220,7 +251,8 @@ def choice(default: Any, options: Iterable[Any]) -> Any:
                 return value
         raise ValueError
 
-    return Argument(default, check, "one of " + ", ".join(map(repr, options)))
+    allowed = "one of " + ", ".join(map(repr, options))
+    return Argument(default, check, allowed, search=ranges.Choice(options))
 
 
 def text(default: str | None, *, optional: bool = False) -> Any:
@@ -234,8 +266,12 @@ def text(default: str | None, *, optional: bool = False) -> Any:
     return Argument(default, check, "a string" + (" or None" if optional else ""))
 
 
-def rate(default: float) -> Any:
-    """The learning rate: a number >= 0, a `LearningRateSchedule` or a callable."""
+def rate(default: float, *, search: ranges.Range | None = None) -> Any:
+    """The learning rate: a number >= 0, a `LearningRateSchedule` or a callable.
+
+    `search` is the range that `search_space` takes; without it, from a hundredth of the
+    default to its hundredfold.
+    """
 
     def check(value: Any) -> Any:
         value = as_schedule(value)
@@ -253,6 +289,8 @@ def rate(default: float) -> Any:
         check,
         "a finite number >= 0, a LearningRateSchedule, or a callable that takes "
         "nothing or the number of updates made so far",
+        search=search or ranges.of_rate(default),
+        searched=True,
     )
 
 
