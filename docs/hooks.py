@@ -457,10 +457,23 @@ def default_table() -> str:
     return table(["argument", "keras_adamx", "keras.optimizers"], rows)
 
 
+def search_table() -> str:
+    """The ranges in which the arguments of each optimizer are searched."""
+    rows = []
+    for name, cls in optimizers().items():
+        ranges = keras_adamx.search_space(name).items()
+        rate, *others = [f"`{argument}={each!r}`" for argument, each in ranges]
+        rate = rate.removeprefix("`learning_rate=")
+        cells = [f"[`{cls.__name__}`](optimizers/{name}.md)", f"`{rate}"]
+        rows.append([*cells, "<br>".join(others)])
+    return table(["optimizer", "learning rate", "others"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bytes": bytes_table,
     "state": state_table,
     "defaults": default_table,
+    "search": search_table,
     "transforms": transform_table,
 }
 

@@ -15,7 +15,7 @@ import inspect
 import math
 import numbers
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -25,8 +25,8 @@ from keras.optimizers.schedules import LearningRateSchedule
 from keras_adamx.core import backend
 from keras_adamx.core import search as ranges
 
-# An argument whose range follows from its declaration.
-_DERIVED: Any = object()
+# A range, none, or one that follows from the rest of the declaration.
+Search = ranges.Range | None | Literal["derived"]
 LearningRate = float | LearningRateSchedule | Callable[..., Any]
 
 
@@ -153,17 +153,17 @@ def hyperparameter(
     optional: bool = False,
     scheduled: bool = True,
     is_decay: bool = False,
-    search: ranges.Range | None = _DERIVED,
+    search: Search = "derived",
     searched: bool = True,
 ) -> Any:
     """A real number of the rule, available to it as `hyper.<name>`.
 
     Unless `scheduled` is False, a `LearningRateSchedule` may stand for the number:
     `hyper.<name>` is then its value at this step. `search` is the range that
-    `search_space` takes; without it, one around a positive default; None for none.
+    `search_space` takes: "derived" for one around a positive default, None for none.
     With `searched=False` it is one for those only who name the argument.
     """
-    if search is _DERIVED:
+    if search == "derived":
         low = at_least if above is None else above
         high = at_most if below is None else below
         search = ranges.of_number(default, low, high)
@@ -196,11 +196,11 @@ def decay(
     default: float,
     *,
     above: float | None = None,
-    search: ranges.Range | None = _DERIVED,
+    search: Search = "derived",
 ) -> Any:
     """The decay of a moving average, in [0, 1), searched by what it lacks to 1."""
     at_least = 0.0 if above is None else None
-    if search is _DERIVED:
+    if search == "derived":
         search = ranges.of_decay(default)
     return hyperparameter(
         default,

@@ -27,6 +27,10 @@ class Range(abc.ABC):
     def ends(self) -> tuple[Any, ...]:
         """The values to check: both ends, or all choices."""
 
+    def called(self, name: str) -> str:
+        """What a search calls the number that it chooses for an argument."""
+        return name
+
     @abc.abstractmethod
     def suggest(self, source: Any, name: str) -> Any:
         """A value from a source of random numbers or of a search."""
@@ -167,10 +171,14 @@ class OneMinusLog(_Interval):
                 f"OneMinusLog: argument `high` must be < 1. Received: high={high!r}"
             )
 
+    def called(self, name: str) -> str:
+        """What a search calls the number that it chooses for an argument."""
+        return f"one_minus_{name}"
+
     def suggest(self, source: Any, name: str) -> float:
         """A number from a source."""
         least, most = 1.0 - self.high, 1.0 - self.low
-        missing = self._drawn(source, f"one_minus_{name}", least, most, log=True)
+        missing = self._drawn(source, name, least, most, log=True)
         return self._within(1.0 - missing)
 
     def grid(self, n: int) -> list[Any]:

@@ -44,7 +44,7 @@ class RangeTest:
         >>> losses = [1 / (1 + 300 * rate) + rate for rate in rates]
         >>> test = keras_adamx.tuning.RangeTest(rates, losses, smoothing=0.0)
         >>> {rule: round(rate, 5) for rule, rate in test.suggestions.items()}
-        {'valley': 0.00316, 'steepest': 0.00251, 'minimum': 0.00501}
+        {'steepest': 0.00316, 'valley': 0.00316, 'minimum': 0.00501}
     """
 
     def __init__(

@@ -105,36 +105,31 @@ def find_learning_rate(
         )
     _check_arguments(minimum, maximum, steps, smoothing, diverge, batch_size)
     RangeTest([], [], smoothing=smoothing, rule=rule)  # Refuses what it does not know.
-    with contextlib.ExitStack() as kept:
-        for context in (backend.randomness_kept(), _randomness_kept()):
-            kept.enter_context(context)
-        kept.enter_context(_left_alone(model))
-        kept.enter_context(bridge.loss_only(model))
+    rates = np.geomspace(minimum, maximum, steps).tolist()
+    with _left_alone(model):
         with backend.scope_of(model):
-            trial = trial_of(model.optimizer, float(minimum))
+            trial = trial_of(model.optimizer, rates[0])
         each = _inner(trial).gradient_accumulation_steps or 1
+        test = _Test(rates, each, smoothing, diverge, verbose)
         data = {"x": x, "y": y, "sample_weight": sample_weight}
         if _are_arrays(data):
-            taken = _rows(data, batch_size or 32, steps * each, shuffle, seed)
-            data = {**taken, "batch_size": batch_size or 32}
-        elif batch_size is not None:
-            data["batch_size"] = batch_size
+            batch_size = batch_size or 32
+            data = _rows(data, batch_size, steps * each, shuffle, seed)
         bridge.set_untracked(
             model, optimizer=trial, train_function=None, steps_per_execution=1
         )
         if not all(layer.built for layer in bridge.layers_of(model)):
-            bridge.build_model(model, _first_batch(data))
-        rates = np.geomspace(minimum, maximum, steps).tolist()
-        test = _Test(rates, each, smoothing, diverge, verbose)
-        with _variables_kept(model), warnings.catch_warnings(), test.progress():
+            bridge.build_model(model, _first_batch(data, batch_size))
+        with _variables_kept(model), test.progress(), warnings.catch_warnings():
             # Keras warns of the end of data whose length it does not know.
             warnings.filterwarnings("ignore", "Your input ran out of data")
             model.fit(
                 **data,
+                batch_size=batch_size,
                 class_weight=class_weight,
                 shuffle=False,
                 # Where a generator begins again, Keras gives its first batches again.
-                epochs=1 if _is_spent(data["x"]) else steps * each,
+                epochs=1 if _is_spent(x) else steps * each,
                 verbose=0,
                 callbacks=[test],
             )
@@ -143,8 +138,9 @@ def find_learning_rate(
             f"find_learning_rate: the data ended after {len(test.losses)} of {steps} "
             "steps and could not be begun again. Give more of them, or fewer `steps`."
         )
-    tested = test.rates[: len(test.losses)]
-    return RangeTest(tested, test.losses, smoothing=smoothing, rule=rule)
+    return RangeTest(
+        rates[: len(test.losses)], test.losses, smoothing=smoothing, rule=rule
+    )
 
 
 class _Test(keras.callbacks.Callback):
@@ -293,14 +289,15 @@ def _rows(
     return keras.tree.map_structure(take, data)
 
 
-def _first_batch(data: dict[str, Any]) -> Any:
+def _first_batch(data: dict[str, Any], size: int | None) -> Any:
     """One batch to build a model with."""
-    x, size = data["x"], data.get("batch_size")
-    if size is not None:
+    if _are_arrays(data):
+        names = ("x", "y", "sample_weight")
         return tuple(
-            keras.tree.map_structure(lambda a: None if a is None else a[:size], each)
-            for each in (x, data["y"], data["sample_weight"])
+            keras.tree.map_structure(lambda a: None if a is None else a[:size], data[n])
+            for n in names
         )
+    x = data["x"]
     if isinstance(x, keras.utils.PyDataset):
         return x[0]
     if _is_spent(x):
@@ -332,7 +329,19 @@ def _randomness_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _left_alone(model: Any) -> Iterator[None]:
-    """Put back what `fit` sets on a model beside its variables."""
+    """Put back what a test changes beside the variables of the model."""
+    with (
+        backend.randomness_kept(),
+        _randomness_kept(),
+        bridge.loss_only(model),
+        _attributes_kept(model),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _attributes_kept(model: Any) -> Iterator[None]:
+    """Put back what `fit` sets on a model."""
     kept = {name: getattr(model, name) for name in _SET_BY_FIT}
     history = getattr(model, "history", None)
     modes = bridge.training_modes(model)

@@ -79,7 +79,7 @@ class SearchSpace(Mapping[str, Range]):
                 "`hp` of KerasTuner or a numpy.random.Generator. Received: "
                 f"source={source!r}"
             )
-        return {n: r.suggest(source, f"{prefix}{n}") for n, r in self.items()}
+        return {n: r.suggest(source, prefix + r.called(n)) for n, r in self.items()}
 
     def optimizer(self, source: Any, *, prefix: str = "", **fixed: Any) -> Optimizer:
         """The optimizer with sampled arguments.

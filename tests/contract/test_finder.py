@@ -11,13 +11,26 @@ import pytest
 from keras import ops
 
 import keras_adamx
+from keras_adamx.core import backend
 from keras_adamx.tuning import RangeTest
 from keras_adamx.tuning.finder import trial_of
 from tests import problem
 
 BACKEND = keras.backend.backend()
+# Compiling takes nearly all of the time: PyTorch, which does not, runs everything.
+long = () if BACKEND == "torch" else (pytest.mark.slow,)
 # Keras asks torch for arrays in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _op_by_op(monkeypatch):
+    """Leave the update to TensorFlow's own operations, which XLA takes long for."""
+    if BACKEND != "tensorflow":
+        return
+    executor = backend.Executor
+    monkeypatch.setattr(problem, "op_by_op", True)
+    monkeypatch.setattr(backend, "Executor", lambda jit_compile: executor(False))
 
 
 def noisy(optimizer, *, built=True, **arguments):
@@ -129,11 +142,17 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS)
-@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "built"),
+    [
+        ("rounded", True),
+        pytest.param("scheduled", True, marks=long),
+        pytest.param("of Keras", True, marks=long),
+        pytest.param("scaled", True, marks=long),
+        pytest.param("rounded", False, marks=long),
+    ],
+)
 def test_fit_is_the_same_with_and_without(kind, built):
-    if not built and kind != "rounded":
-        pytest.skip("One kind is enough for a model that is not built.")
     ends = []
     for test in (True, False):
         model = noisy(OPTIMIZERS[kind](), built=built)
@@ -207,23 +226,24 @@ def line(optimizer, **arguments):
     return model
 
 
-SETTINGS = [
-    {},
-    pytest.param(
-        {"steps_per_execution": 4},
-        marks=pytest.mark.backend("tensorflow", "jax"),
-    ),
-    pytest.param({"jit_compile": True}, marks=pytest.mark.backend("tensorflow", "jax")),
-    {"run_eagerly": True},
-]
+compiling = pytest.mark.backend("tensorflow", "jax")
 
 
-@pytest.mark.parametrize("accumulated", [None, 2])
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("module", [keras_adamx, keras.optimizers])
+@pytest.mark.parametrize(
+    ("module", "settings", "accumulated"),
+    [
+        (keras_adamx, {}, None),
+        (keras_adamx, {}, 2),
+        pytest.param(keras_adamx, {"run_eagerly": True}, None, marks=long),
+        pytest.param(keras_adamx, {"steps_per_execution": 4}, None, marks=compiling),
+        pytest.param(
+            keras_adamx, {"jit_compile": True}, None, marks=(compiling, *long)
+        ),
+        (keras.optimizers, {}, None),
+        pytest.param(keras.optimizers, {}, 2, marks=long),
+    ],
+)
 def test_losses_are_those_of_the_rates(module, settings, accumulated):
-    if accumulated and settings:
-        pytest.skip("One setting is enough with accumulation.")
     x = np.random.default_rng(0).normal(size=(8, 1)).astype("float32")
     y = 3.0 * x
     optimizer = module.SGD(0.5, gradient_accumulation_steps=accumulated)
@@ -278,10 +298,10 @@ def as_loader():
     [
         lambda: Batches(workers=1),
         endless,
-        as_dataset,
-        lambda: as_dataset().repeat(),
+        pytest.param(as_dataset, marks=long),
+        pytest.param(lambda: as_dataset().repeat(), marks=long),
         lambda: as_dataset().filter(lambda x, y: True),  # Of unknown length.
-        as_loader,
+        pytest.param(as_loader, marks=long),
     ],
 )
 def test_what_fit_takes(data):
@@ -341,6 +361,7 @@ def test_a_loss_that_never_falls_gives_no_suggestion():
         _ = result.suggestion
 
 
+@pytest.mark.slow
 def test_the_rate_that_is_suggested_trains():
     model = problem.compiled(keras_adamx.Adam())
     rate = find(model, steps=60).suggestion
@@ -371,7 +392,7 @@ def test_the_copy_excludes_the_same_from_decay(module, how):
         if copied:
             optimizer = trial_of(optimizer, 0.1)
             optimizer.build(weights)
-        nothing = [ops.zeros_like(w) for w in weights]
+        nothing = [ops.zeros(w.shape) for w in weights]
         optimizer.apply(nothing, weights)
         ends.append(problem.values(weights))
     problem.assert_same_bits(*ends)
