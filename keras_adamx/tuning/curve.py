@@ -98,21 +98,25 @@ class RangeTest:
     def falls(self) -> bool:
         """Whether the loss falls by more than its noise.
 
-        Its noise is what the losses up to the lowest smoothed one scatter by, taken
-        from the median distance of successive differences from their median.
+        The noise of the losses is taken from the median distance of successive
+        differences from their median, which a fall or a blow-up hardly moves. What is
+        left of it in two smoothed losses is what they are compared with.
         """
         curve = self._finite
         lowest = int(np.argmin(curve)) if len(curve) else 0
         if lowest < _FEWEST:
             return False
-        differences = np.diff(self.losses[: lowest + 1])
+        highest = int(np.argmax(curve[:lowest]))
+        differences = np.diff(self.losses[: len(curve)])
         spread = np.median(np.abs(differences - np.median(differences)))
         noise = 1.4826 * spread / math.sqrt(2.0)
-        beta = self.smoothing
-        noise *= math.sqrt((1.0 - beta) / (1.0 + beta))
-        # The first smoothed losses are means of few.
-        highest = curve[: lowest + 1][self._lag(lowest) // 2 :].max()
-        return bool(highest - curve[lowest] > _CLEARLY * noise)
+        noise *= math.hypot(self._left(highest), self._left(lowest))
+        return bool(curve[highest] - curve[lowest] > _CLEARLY * noise)
+
+    def _left(self, position: int) -> float:
+        """The share of the noise of the losses that is left in a smoothed one."""
+        weights = self.smoothing ** np.arange(position + 1)
+        return float(np.sqrt(np.sum(weights**2)) / np.sum(weights))
 
     @property
     def _finite(self) -> np.ndarray:

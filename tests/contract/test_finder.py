@@ -116,11 +116,15 @@ def test_nothing_has_changed():
 
 
 def test_the_generators_of_random_numbers_go_on():
-    model = noisy(keras_adamx.SGD())
-
     def drawn():
         return [random.random(), np.random.random(), float(keras.random.uniform(()))]
 
+    def drawing(labels, outputs):
+        random.random(), np.random.random()
+        return ops.mean(ops.square(outputs))
+
+    model = problem.classifier()
+    model.compile(keras_adamx.SGD(), drawing, run_eagerly=True)
     found = []
     for test in (False, True):
         keras.utils.set_random_seed(11)
@@ -499,6 +503,16 @@ def test_noise_hardly_moves_the_steepest_point():
 )
 def test_no_fall_no_suggestion(losses):
     assert RangeTest(RATES[:50], losses).suggestions == {}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.9])
+def test_noise_is_no_fall(smoothing):
+    source = np.random.default_rng(0)
+    falls = 0
+    for _ in range(100):
+        losses = 1.0 + 0.1 * source.normal(size=100)
+        falls += RangeTest(RATES[:100], losses, smoothing=smoothing).falls
+    assert falls <= 2
 
 
 def test_smoothing_is_without_bias():
