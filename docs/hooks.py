@@ -547,6 +547,16 @@ def schedule_sections(family: str) -> str:
             f"(reference.md#keras_adamxschedules{name.lower()})",
         ]
     return "\n\n".join(parts)
+def search_table() -> str:
+    """The ranges in which the arguments of each optimizer are searched."""
+    rows = []
+    for name, cls in optimizers().items():
+        ranges = keras_adamx.search_space(name).items()
+        rate, *others = [f"`{argument}={each!r}`" for argument, each in ranges]
+        rate = rate.removeprefix("`learning_rate=")
+        cells = [f"[`{cls.__name__}`](optimizers/{name}.md)", f"`{rate}"]
+        rows.append([*cells, "<br>".join(others)])
+    return table(["optimizer", "learning rate", "others"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -554,6 +564,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "state": state_table,
     "defaults": default_table,
     "functions": function_table,
+    "search": search_table,
     "transforms": transform_table,
     **{
         f"schedules_{family}": functools.partial(schedule_sections, family)

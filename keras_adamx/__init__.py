@@ -6,7 +6,7 @@ without `custom_objects`.
 
 from importlib.metadata import version as _version
 
-from keras_adamx import callbacks, plots, schedules, transforms
+from keras_adamx import callbacks, plots, schedules, transforms, tuning
 from keras_adamx.core.groups import (
     Group,
     layerwise_decay,
@@ -35,6 +35,8 @@ from keras_adamx.optimizers import (
     SDProp,
 )
 from keras_adamx.registry import get, list_optimizers
+from keras_adamx.tuning.finder import find_learning_rate
+from keras_adamx.tuning.space import search_space
 
 __version__ = _version("keras_adamx")
 
@@ -61,11 +63,14 @@ __all__ = [
     "ScheduleFreeSGD",
     "callbacks",
     "convert",
+    "find_learning_rate",
     "get",
     "layerwise_decay",
     "list_optimizers",
     "no_decay_on_biases_and_norms",
     "plots",
     "schedules",
+    "search_space",
     "transforms",
+    "tuning",
 ]

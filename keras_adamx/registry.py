@@ -62,6 +62,11 @@ def get(name: str, /, **arguments: Any) -> Optimizer:
         >>> keras_adamx.get("adamw", learning_rate=3e-4).weight_decay
         0.01
     """
+    return class_of(name)(**arguments)
+
+
+def class_of(name: str) -> type[Optimizer]:
+    """The class of a name, in any case, or an error."""
     classes = _classes()
     if not isinstance(name, str) or name.lower() not in classes:
         close = difflib.get_close_matches(str(name).lower(), classes)
@@ -70,4 +75,4 @@ def get(name: str, /, **arguments: Any) -> Optimizer:
             f"There is no optimizer {name!r}.{hint} Allowed: "
             f"{', '.join(sorted(classes))}"
         )
-    return classes[name.lower()](**arguments)
+    return classes[name.lower()]

@@ -15,7 +15,7 @@ import inspect
 import math
 import numbers
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -23,7 +23,10 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_adamx.core import backend
+from keras_adamx.core import search as ranges
 
+# A range, none, or one that follows from the rest of the declaration.
+Search = ranges.Range | None | Literal["derived"]
 LearningRate = float | LearningRateSchedule | Callable[..., Any]
 # The default of an argument that has none.
 REQUIRED: Any = inspect.Parameter.empty
@@ -41,11 +44,16 @@ class Argument:
         allowed: str,
         *,
         is_decay: bool = False,
+        search: ranges.Range | None = None,
+        searched: bool = False,
     ) -> None:
         self.default = default
         self.allowed = allowed
         # Whether it is the decay of an average, whose bias can be corrected.
         self.is_decay = is_decay
+        # The range to search it in, and whether a search does so unasked.
+        self.search = search
+        self.searched = searched and search is not None
         self._check = check
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -147,12 +155,22 @@ def hyperparameter(
     optional: bool = False,
     scheduled: bool = True,
     is_decay: bool = False,
+    search: Search = "derived",
+    searched: bool = True,
 ) -> Any:
     """A real number of the rule, available to it as `hyper.<name>`.
 
     Unless `scheduled` is False, a `LearningRateSchedule` may stand for the number:
     `hyper.<name>` is then its value at this step. Without a default it must be given.
+    `search` is the range that `search_space` takes: "derived" for one around a positive
+    default, None for none. With `searched=False` it is one for those only who name the
+    argument.
     """
+    if search == "derived":
+        low = at_least if above is None else above
+        high = at_most if below is None else below
+        known = None if default is REQUIRED else default
+        search = ranges.of_number(known, low, high)
     check_number, allowed = _bounded(
         _number,
         "a finite number",
@@ -162,8 +180,9 @@ def hyperparameter(
         below=below,
         at_most=at_most,
     )
+    found: dict[str, Any] = {"search": search, "searched": searched}
     if not scheduled:
-        return Argument(default, check_number, allowed)
+        return Argument(default, check_number, allowed, **found)
 
     def check(value: Any) -> Any:
         value = as_schedule(value)
@@ -174,14 +193,26 @@ def hyperparameter(
         return value
 
     allowed += ", or a LearningRateSchedule that starts there"
-    return Argument(default, check, allowed, is_decay=is_decay)
+    return Argument(default, check, allowed, is_decay=is_decay, **found)
 
 
-def decay(default: float, *, above: float | None = None) -> Any:
-    """The decay of a moving average, in [0, 1)."""
+def decay(
+    default: float,
+    *,
+    above: float | None = None,
+    search: Search = "derived",
+) -> Any:
+    """The decay of a moving average, in [0, 1), searched by what it lacks to 1."""
     at_least = 0.0 if above is None else None
+    if search == "derived":
+        search = ranges.of_decay(default)
     return hyperparameter(
-        default, above=above, at_least=at_least, below=1.0, is_decay=True
+        default,
+        above=above,
+        at_least=at_least,
+        below=1.0,
+        is_decay=True,
+        search=search,
     )
 
 
@@ -208,7 +239,9 @@ def flag(default: bool) -> Any:
             raise TypeError
         return bool(value)
 
-    return Argument(default, check, "True or False")
+    return Argument(
+        default, check, "True or False", search=ranges.Choice([False, True])
+    )
 
 
 def choice(default: Any, options: Iterable[Any]) -> Any:
@@ -222,7 +255,8 @@ def choice(default: Any, options: Iterable[Any]) -> Any:
                 return value
         raise ValueError
 
-    return Argument(default, check, "one of " + ", ".join(map(repr, options)))
+    allowed = "one of " + ", ".join(map(repr, options))
+    return Argument(default, check, allowed, search=ranges.Choice(options))
 
 
 def text(default: str | None, *, optional: bool = False) -> Any:
@@ -236,8 +270,12 @@ def text(default: str | None, *, optional: bool = False) -> Any:
     return Argument(default, check, "a string" + (" or None" if optional else ""))
 
 
-def rate(default: float) -> Any:
-    """The learning rate: a number >= 0, a `LearningRateSchedule` or a callable."""
+def rate(default: float, *, search: ranges.Range | None = None) -> Any:
+    """The learning rate: a number >= 0, a `LearningRateSchedule` or a callable.
+
+    `search` is the range that `search_space` takes; without it, from a hundredth of the
+    default to its hundredfold.
+    """
 
     def check(value: Any) -> Any:
         value = as_schedule(value)
@@ -255,6 +293,8 @@ def rate(default: float) -> Any:
         check,
         "a finite number >= 0, a LearningRateSchedule, or a callable that takes "
         "nothing or the number of updates made so far",
+        search=search or ranges.of_rate(default),
+        searched=True,
     )
 
 

@@ -6,13 +6,15 @@ that breaks and the place to mend.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
+from keras.src.backend.common import global_state
 from keras.src.utils.tracking import DotNotTrackScope
 
 from keras_adamx.core.arguments import Declared
@@ -242,6 +244,90 @@ def replace_optimizer(model: Any, optimizer: Any) -> None:
     model.optimizer = optimizer
     model._compile_config.config["optimizer"] = optimizer
     model.train_function = None
+
+
+def copy_exclusions(source: Any, target: Any) -> None:
+    """Let an optimizer exclude from weight decay what another one excludes."""
+    for name in ("_exclude_from_weight_decay", "_undecayed_keys"):
+        if hasattr(source, name):
+            setattr(target, name, set(getattr(source, name)))
+    for name in ("_exclude_from_weight_decay_pattern", "_undecayed_names"):
+        if hasattr(source, name):
+            setattr(target, name, getattr(source, name))
+    # What a file has said of them.
+    entries = getattr(source, "entries", ())
+    if entries:
+        target._undecayed_keys |= {
+            source.key(e.variable) for e in entries if not e.decayed
+        }
+
+
+@contextlib.contextmanager
+def loss_only(model: Any) -> Iterator[None]:
+    """Let `fit` compute no metrics, and build the loss in a copy.
+
+    What Keras builds on the first call of `fit` takes random numbers on PyTorch.
+    """
+    metrics, loss = model._compile_metrics, model._compile_loss
+    copied = loss and type(loss)(
+        loss._user_loss, loss._user_loss_weights, output_names=loss.output_names
+    )
+    try:
+        set_untracked(model, _compile_metrics=None, _compile_loss=copied)
+        yield
+    finally:
+        set_untracked(model, _compile_metrics=metrics, _compile_loss=loss)
+
+
+def set_untracked(model: Any, **attributes: Any) -> None:
+    """Set attributes of a model as `compile` does: as no part of it."""
+    with DotNotTrackScope():
+        for name, value in attributes.items():
+            setattr(model, name, value)
+
+
+def build_model(model: Any, batch: Any) -> None:
+    """Build a compiled model, its loss and its optimizer for a batch."""
+    model._symbolic_build(data_batch=batch)
+
+
+def synchronize(model: Any) -> None:
+    """Give the variables of a model in `fit` their values, which JAX keeps apart."""
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
+
+
+def end_fit(model: Any) -> None:
+    """Forget the values that JAX keeps apart where an error ended `fit`."""
+    if keras.backend.backend() == "jax":
+        model._jax_state = None
+        model._jax_state_synced = True
+
+
+def training_modes(model: Any) -> list[tuple[Any, bool]]:
+    """The modules of PyTorch in a model, and whether they are in training mode."""
+    if keras.backend.backend() != "torch":
+        return []
+    return [(module, module.training) for module in model.modules()]
+
+
+def set_training_modes(modes: list[tuple[Any, bool]]) -> None:
+    """Put modules of PyTorch back into their modes."""
+    for module, training in modes:
+        module.training = training
+
+
+_SEED_GENERATOR = "global_seed_generator"
+
+
+def global_seed_generator() -> Any:
+    """What Keras draws from where no seed is given; None before the first time."""
+    return global_state.get_global_attribute(_SEED_GENERATOR)
+
+
+def set_global_seed_generator(generator: Any) -> None:
+    """Let Keras draw from another generator, or from a new one when it needs it."""
+    global_state.set_global_attribute(_SEED_GENERATOR, generator)
 
 
 def _takes_argument(function: Any) -> bool:

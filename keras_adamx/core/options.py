@@ -21,6 +21,7 @@ from keras_adamx.core.arguments import (
 )
 from keras_adamx.core.bridge import KerasOptimizer, path_of
 from keras_adamx.core.groups import Group
+from keras_adamx.core.search import Log, OneMinusLog
 from keras_adamx.core.settings import CLIPPINGS, check_clippings
 from keras_adamx.core.transforms import Transform, named, transform_list
 
@@ -66,12 +67,26 @@ class Options(KerasOptimizer):
     mutable = frozenset({"loss_scale_factor"})
 
     learning_rate: Any = rate(0.001)
-    weight_decay: float | None = hyperparameter(None, at_least=0.0, optional=True)
-    clipnorm: float | None = hyperparameter(None, above=0.0, optional=True)
-    clipvalue: float | None = hyperparameter(None, above=0.0, optional=True)
-    global_clipnorm: float | None = hyperparameter(None, above=0.0, optional=True)
+    weight_decay: float | None = hyperparameter(
+        None, at_least=0.0, optional=True, search=Log(1e-4, 1.0), searched=False
+    )
+    clipnorm: float | None = hyperparameter(
+        None, above=0.0, optional=True, search=Log(0.1, 10.0), searched=False
+    )
+    clipvalue: float | None = hyperparameter(
+        None, above=0.0, optional=True, search=Log(0.01, 10.0), searched=False
+    )
+    global_clipnorm: float | None = hyperparameter(
+        None, above=0.0, optional=True, search=Log(0.1, 10.0), searched=False
+    )
     use_ema: bool = flag(False)
-    ema_momentum: float = hyperparameter(0.99, at_least=0.0, at_most=1.0)
+    ema_momentum: float = hyperparameter(
+        0.99,
+        at_least=0.0,
+        at_most=1.0,
+        search=OneMinusLog(0.9, 0.9999),
+        searched=False,
+    )
     ema_overwrite_frequency: int | None = count(None, optional=True)
     loss_scale_factor: float | None = hyperparameter(
         None, above=0.0, optional=True, scheduled=False

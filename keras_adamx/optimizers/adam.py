@@ -16,6 +16,7 @@ from keras_adamx.core.arithmetic import (
     maximum,
 )
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.search import Log
 from keras_adamx.core.slots import (
     GRADIENT_MEAN,
     SQUARE_MEAN,
@@ -113,7 +114,9 @@ class AdamW(Adam):
         arXiv:1711.05101.
     """
 
-    weight_decay: float | None = hyperparameter(0.01, at_least=0.0, optional=True)
+    weight_decay: float | None = hyperparameter(
+        0.01, at_least=0.0, optional=True, search=Log(1e-4, 1.0)
+    )
 
 
 class Adamax(Optimizer):

@@ -10,6 +10,7 @@ from keras import ops
 from keras_adamx.core.arguments import choice, decay, flag, hyperparameter, rate
 from keras_adamx.core.arithmetic import denominator, ema, maximum
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.search import Log, OneMinusLog
 from keras_adamx.core.slots import (
     GRADIENT_MEAN,
     SQUARE_MEAN,
@@ -54,8 +55,8 @@ class SGD(Optimizer):
 
     elementwise = True
 
-    learning_rate: Any = rate(0.01)
-    momentum: float = decay(0.0)
+    learning_rate: Any = rate(0.01, search=Log(1e-4, 10.0))
+    momentum: float = decay(0.0, search=OneMinusLog(0.5, 0.99))
     dampening: float = decay(0.0)
     nesterov: bool = flag(False)
 
@@ -164,7 +165,7 @@ class Adagrad(Optimizer):
 
     elementwise = True
 
-    learning_rate: Any = rate(0.001)
+    learning_rate: Any = rate(0.001, search=Log(1e-4, 1.0))
     initial_accumulator_value: float = hyperparameter(
         0.1, at_least=0.0, scheduled=False
     )
@@ -208,7 +209,7 @@ class Adadelta(Optimizer):
 
     elementwise = True
 
-    learning_rate: Any = rate(1.0)
+    learning_rate: Any = rate(1.0, search=Log(0.01, 10.0))
     rho: float = decay(0.95)
     epsilon: float = hyperparameter(1e-6, at_least=0.0)
 

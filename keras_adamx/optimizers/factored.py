@@ -10,6 +10,7 @@ from keras import ops
 from keras_adamx.core.arguments import flag, hyperparameter, rate
 from keras_adamx.core.arithmetic import ema, maximum, mean, minimum, rms
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.search import Linear
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 
 
@@ -58,10 +59,10 @@ class Adafactor(Optimizer):
     direction_includes_learning_rate = True
 
     learning_rate: Any = rate(0.001)
-    beta_2_decay: float = hyperparameter(-0.8, below=0.0)
-    epsilon_1: float = hyperparameter(1e-30, at_least=0.0)
+    beta_2_decay: float = hyperparameter(-0.8, below=0.0, search=Linear(-1.0, -0.5))
+    epsilon_1: float = hyperparameter(1e-30, at_least=0.0, search=None)
     epsilon_2: float = hyperparameter(1e-3, at_least=0.0)
-    clip_threshold: float = hyperparameter(1.0, above=0.0)
+    clip_threshold: float = hyperparameter(1.0, above=0.0, searched=False)
     relative_step: bool = flag(True)
     scale_parameter: bool = flag(True)
     beta_1: float | None = hyperparameter(None, at_least=0.0, below=1.0, optional=True)

@@ -10,6 +10,7 @@ from keras import ops
 from keras_adamx.core.arguments import decay, flag, hyperparameter, rate
 from keras_adamx.core.arithmetic import norm
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.search import Log
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 from keras_adamx.core.transforms import Transform
 from keras_adamx.optimizers.adam import AdamW
@@ -92,10 +93,13 @@ class LARS(Optimizer):
 
     decays_itself = True
 
-    learning_rate: Any = rate(1.0)
+    learning_rate: Any = rate(1.0, search=Log(0.1, 100.0))
     momentum: float = decay(0.9)
-    weight_decay: float | None = hyperparameter(1e-4, at_least=0.0, optional=True)
-    trust_coefficient: float = hyperparameter(1e-3, above=0.0)
+    weight_decay: float | None = hyperparameter(
+        1e-4, at_least=0.0, optional=True, search=Log(1e-6, 1e-2)
+    )
+    # A factor of the learning rate.
+    trust_coefficient: float = hyperparameter(1e-3, above=0.0, searched=False)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
     nesterov: bool = flag(False)
 

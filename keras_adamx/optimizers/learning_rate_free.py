@@ -10,6 +10,7 @@ from keras import ops
 from keras_adamx.core.arguments import decay, flag, hyperparameter, rate
 from keras_adamx.core.arithmetic import bias_correction, maximum, minimum
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.search import Log
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 
 
@@ -60,14 +61,14 @@ class Prodigy(Optimizer):
     elementwise = True
     decays_itself = True
 
-    learning_rate: Any = rate(1.0)
+    learning_rate: Any = rate(1.0, search=Log(0.1, 3.0))
     beta_1: float = decay(0.9)
     beta_2: float = decay(0.999)
     beta_3: float | None = hyperparameter(None, at_least=0.0, below=1.0, optional=True)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
     bias_correction: bool = flag(False)
     safeguard_warmup: bool = flag(False)
-    d0: float = hyperparameter(1e-6, above=0.0, scheduled=False)
+    d0: float = hyperparameter(1e-6, above=0.0, scheduled=False, searched=False)
     d_coef: float = hyperparameter(1.0, above=0.0)
     growth_rate: float | None = hyperparameter(None, above=1.0, optional=True)
 

@@ -20,6 +20,7 @@ from keras_adamx.core.arguments import (
 )
 from keras_adamx.core.arithmetic import ema, norm
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.search import Log
 from keras_adamx.core.slots import GRADIENT_MEAN, Hyper, Slot, State, Weights
 from keras_adamx.optimizers.adam import AdamW
 
@@ -138,11 +139,12 @@ class Muon(Optimizer):
         al. 2025, "The Polar Express", arXiv:2505.16932.
     """
 
-    learning_rate: Any = rate(0.02)
+    learning_rate: Any = rate(0.02, search=Log(2e-4, 0.2))
     momentum: float = decay(0.95)
     nesterov: bool = flag(True)
     scale: str = choice("plain", ("plain", "moonlight", "spectral"))
-    rms_rate: float = hyperparameter(0.2, above=0.0)
+    # A factor of the learning rate.
+    rms_rate: float = hyperparameter(0.2, above=0.0, searched=False)
     coefficients: str = choice("standard", ("standard", "polar_express"))
     ns_steps: int = count(5)
     exclude_layers: Any = Argument(
@@ -154,7 +156,7 @@ class Muon(Optimizer):
     adam_beta_1: float = decay(0.9)
     adam_beta_2: float = decay(0.95)
     adam_weight_decay: float | None = hyperparameter(None, at_least=0.0, optional=True)
-    epsilon: float = hyperparameter(1e-10, at_least=0.0)
+    epsilon: float = hyperparameter(1e-10, at_least=0.0, searched=False)
 
     def takes(self, weights: Weights) -> bool:
         if weights.is_embedding and len(weights.shape) == 2:

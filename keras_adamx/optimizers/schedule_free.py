@@ -10,6 +10,7 @@ from keras import ops
 from keras_adamx.core.arguments import count, decay, hyperparameter, rate
 from keras_adamx.core.arithmetic import debias, ema, maximum, minimum
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.search import OneMinusLog
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
 
 
@@ -27,7 +28,7 @@ class _ScheduleFree(Optimizer):
 
     warmup_steps: int = count(0, at_least=0)
     r: float = hyperparameter(0.0, at_least=0.0)
-    weight_lr_power: float = hyperparameter(2.0, at_least=0.0)
+    weight_lr_power: float = hyperparameter(2.0, at_least=0.0, searched=False)
 
     def _rate(self, hyper: Hyper) -> Any:
         if not self.warmup_steps:
@@ -94,7 +95,9 @@ class ScheduleFreeSGD(_ScheduleFree):
     """
 
     learning_rate: Any = rate(1.0)
-    beta_1: float = hyperparameter(0.9, above=0.0, below=1.0, scheduled=False)
+    beta_1: float = hyperparameter(
+        0.9, above=0.0, below=1.0, scheduled=False, search=OneMinusLog(0.5, 0.99)
+    )
 
     def preconditioned(self, gradient: Any, state: State, hyper: Hyper) -> Any:
         return gradient
@@ -137,7 +140,9 @@ class ScheduleFreeAdamW(_ScheduleFree):
     """
 
     learning_rate: Any = rate(0.0025)
-    beta_1: float = hyperparameter(0.9, above=0.0, below=1.0, scheduled=False)
+    beta_1: float = hyperparameter(
+        0.9, above=0.0, below=1.0, scheduled=False, search=OneMinusLog(0.5, 0.99)
+    )
     beta_2: float = decay(0.999)
     epsilon: float = hyperparameter(1e-8, at_least=0.0)
 

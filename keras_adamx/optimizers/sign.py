@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from keras_adamx.core.arguments import decay, rate
+from keras_adamx.core.arguments import decay, hyperparameter, rate
 from keras_adamx.core.arithmetic import ema, sign
 from keras_adamx.core.optimizer import Optimizer
+from keras_adamx.core.search import Log
 from keras_adamx.core.slots import GRADIENT_MEAN, Hyper, Slot, State, Weights
 
 
@@ -41,7 +42,11 @@ class Lion(Optimizer):
 
     elementwise = True
 
-    learning_rate: Any = rate(1e-4)
+    # Steps are larger than those of AdamW, and the decay is to keep up with them.
+    learning_rate: Any = rate(1e-4, search=Log(1e-6, 1e-2))
+    weight_decay: float | None = hyperparameter(
+        None, at_least=0.0, optional=True, search=Log(1e-3, 10.0)
+    )
     beta_1: float = decay(0.9)
     beta_2: float = decay(0.99)
 

@@ -13,7 +13,14 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-NEEDED = ("matplotlib", "rich", "sklearn", "tensorflow", "tensorflow_datasets")
+NEEDED = (
+    "keras_tuner",
+    "matplotlib",
+    "rich",
+    "sklearn",
+    "tensorflow",
+    "tensorflow_datasets",
+)
 
 pytestmark = [
     pytest.mark.examples,
@@ -127,6 +134,21 @@ def test_resume_training(run):
     ).groups()
     assert equal == compared
     assert int(compared) >= 26
+
+
+def test_keras_tuner_search(run):
+    output = run(
+        EXAMPLES / "keras_tuner_search.py",
+        *("--trials", 3, "--epochs", 2, "--optimizer", "sgd"),
+    )
+    assert "Best of 3 trials:" in output
+    found = dict(re.findall(r"  (\w+) = (\S+)", output))
+    assert found.keys() == {"learning_rate", "momentum"}
+    assert 1e-4 <= float(found["learning_rate"]) <= 10.0
+    default, tuned = table_rows(output)
+    assert (default[0], tuned[0]) == ("default", "tuned")
+    assert float(tuned[1]) > 0.5
+    assert float(tuned[2]) < float(default[2])
 
 
 def test_bfloat16(run):

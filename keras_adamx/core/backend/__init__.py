@@ -11,7 +11,9 @@
 - `not_converted`: a function that AutoGraph leaves as it is.
 - `on_cpu`: whether work on a tensor is done by a processor, not an accelerator.
 - `outside_graph`: a context in which assignments happen now, not in every step.
+- `randomness_kept`: a context after which random numbers go on as if it had not been.
 - `read`: the value of a variable as a tensor.
+- `scope_of`: a context in which variables are made where those of a model live.
 - `to_dense`: a gradient as a dense tensor, repeated rows summed.
 - `to_rows`: the rows of a gradient that has only some, or None if it is dense.
 - `whole`: the value of a variable whose parts may be on several machines.
@@ -43,7 +45,9 @@ new_variable = _module.new_variable
 not_converted = _module.not_converted
 on_cpu = _module.on_cpu
 outside_graph = _module.outside_graph
+randomness_kept = _module.randomness_kept
 read = _module.read
+scope_of = _module.scope_of
 to_dense = _module.to_dense
 to_rows = _module.to_rows
 when = _module.when

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -143,3 +144,11 @@ def whole(variable: Any) -> Any:
 
 def on_cpu(x: Any) -> bool:
     return jax.default_backend() == "cpu"
+
+
+def randomness_kept() -> Any:
+    return contextlib.nullcontext()  # Keras keeps all of it in variables.
+
+
+def scope_of(model: Any) -> Any:
+    return contextlib.nullcontext()

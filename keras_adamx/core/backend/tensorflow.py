@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from keras_adamx.core import jobs as work
 
@@ -353,3 +355,21 @@ def whole(variable: Any) -> Any:
 def on_cpu(x: Any) -> bool:
     devices = tf.config.list_logical_devices()
     return all(device.device_type == "CPU" for device in devices)
+
+
+@contextlib.contextmanager
+def randomness_kept() -> Iterator[None]:
+    # Seeds of operations whose seed is not given, after `tf.random.set_seed`.
+    generator = getattr(context.context(), "_rng", None)
+    if generator is None:
+        yield
+        return
+    state = generator.getstate()
+    try:
+        yield
+    finally:
+        generator.setstate(state)
+
+
+def scope_of(model: Any) -> Any:
+    return model.distribute_strategy.scope()

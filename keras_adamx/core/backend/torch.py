@@ -177,3 +177,15 @@ def whole(variable: Any) -> Any:
 
 def on_cpu(x: Any) -> bool:
     return x.device.type == "cpu"
+
+
+@contextlib.contextmanager
+def randomness_kept() -> Iterator[None]:
+    used = torch.cuda.is_available() and torch.cuda.is_initialized()
+    devices = [torch.cuda.current_device()] if used else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+def scope_of(model: Any) -> Any:
+    return contextlib.nullcontext()
