@@ -6,7 +6,7 @@ without `custom_objects`.
 
 from importlib.metadata import version as _version
 
-from keras_adamx import callbacks, schedules, transforms
+from keras_adamx import callbacks, doctor, schedules, transforms
 from keras_adamx.core.groups import (
     Group,
     layerwise_decay,
@@ -61,6 +61,7 @@ __all__ = [
     "ScheduleFreeSGD",
     "callbacks",
     "convert",
+    "doctor",
     "get",
     "layerwise_decay",
     "list_optimizers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import math
@@ -337,3 +338,23 @@ def whole(variable: Any) -> Any:
 def on_cpu(x: Any) -> bool:
     devices = tf.config.list_logical_devices()
     return all(device.device_type == "CPU" for device in devices)
+
+
+def differentiated(function: Any, variables: list[Any], compiled: bool) -> Any:
+    def run(*arguments: Any) -> tuple[Any, Any, list[Any]]:
+        with tf.GradientTape() as tape:
+            loss, other = function(*arguments)
+        gradients = tape.gradient(loss, [native(variable) for variable in variables])
+        return loss, other, gradients
+
+    return run
+
+
+def applied(optimizer: Any, variables: list[Any], compiled: bool) -> Any:
+    def step(gradients: list[Any]) -> None:
+        optimizer.apply(gradients, variables)
+
+    return step
+
+
+kept_random_state = contextlib.nullcontext
