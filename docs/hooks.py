@@ -24,6 +24,7 @@ import keras_adamx
 import keras_adamx.rule
 from keras_adamx.core.codecs import STATE_DTYPES
 from keras_adamx.core.transforms import Transform
+from keras_adamx.doctor.checks import CHECKS
 
 HEADINGS = ("Args", "Returns", "Raises", "Example", "Source")
 _HEADING = re.compile(rf"({'|'.join(HEADINGS)}):$")
@@ -457,10 +458,27 @@ def default_table() -> str:
     return table(["argument", "keras_adamx", "keras.optimizers"], rows)
 
 
+def finding_table() -> str:
+    """What each finding means, what to do, its cost and the test that plants it."""
+    test = "test_a_planted_fault_is_found"
+    rows = [
+        [
+            f"`{check.code}`<br>{check.severity}",
+            literal(check.means),
+            literal(check.advice[0].upper() + check.advice[1:] + "."),
+            check.cost,
+            f"`{test}[{check.code}]`",
+        ]
+        for check in CHECKS
+    ]
+    return table(["finding", "what it means", "try first", "cost", "test"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bytes": bytes_table,
     "state": state_table,
     "defaults": default_table,
+    "findings": finding_table,
     "transforms": transform_table,
 }
 

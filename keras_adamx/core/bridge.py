@@ -15,7 +15,6 @@ import keras
 import numpy as np
 from keras import ops
 from keras.src.backend.common import global_state
-from keras.src.models.functional import Functional
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -305,8 +304,8 @@ def fresh_loss(model: keras.Model, loss: Any = None) -> Iterator[None]:
     if loss is None and kept is not None:
         loss, arguments["loss_weights"] = kept._user_loss, kept._user_loss_weights
         arguments["output_names"] = kept.output_names
-    elif isinstance(model, (keras.Sequential, Functional)):
-        arguments["output_names"] = model.output_names
+    else:
+        arguments["output_names"] = getattr(model, "output_names", None)
     vars(model)["_compile_loss"] = loss and CompileLoss(loss, **arguments)
     try:
         yield

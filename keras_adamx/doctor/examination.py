@@ -144,7 +144,9 @@ class Examination:
             reason = self.first.failed or "the model has no loss"
             raise CannotJudgeError(f"no step can be made: {reason}")
         if not self.model.trainable_variables:
-            raise CannotJudgeError("nothing is trainable")
+            raise CannotJudgeError("no step can be made: nothing is trainable")
+        if self.first.loss is None or not np.isfinite(self.first.loss):
+            raise CannotJudgeError("no step can be made: the loss is not finite")
         if factor not in self._trials:
             self._trials[factor] = trial.run(self, factor)
         return self._trials[factor]

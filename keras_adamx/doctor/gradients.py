@@ -16,6 +16,7 @@ from keras import ops
 
 from keras_adamx.core import backend
 from keras_adamx.core.bridge import call_for_training
+from keras_adamx.doctor.keeping import optimizer_of
 from keras_adamx.doctor.trace import Call, Trace, calls_of
 
 Batch = tuple[Any, Any, Any]
@@ -162,7 +163,8 @@ def _calls_until_failure(trace: Trace) -> list[Call] | None:
 
 def _scaled(model: keras.Model, loss: Any) -> Any:
     """The loss as the optimizer wants it."""
-    return loss if model.optimizer is None else model.optimizer.scale_loss(loss)
+    optimizer = optimizer_of(model)
+    return loss if optimizer is None else optimizer.scale_loss(loss)
 
 
 def _dense(gradient: Any, factor: float) -> np.ndarray | None:

@@ -21,10 +21,15 @@ def array_of(value: Any) -> np.ndarray:
     return np.array(ops.convert_to_numpy(value))
 
 
+def optimizer_of(model: keras.Model) -> Any:
+    """The optimizer of a model, or None; a model before `compile` has no attribute."""
+    return getattr(model, "optimizer", None)
+
+
 def variables_of(model: keras.Model) -> list[Any]:
     """Everything that a training changes: statistics, seeds and metrics as well."""
     found = [*model.variables, *model.metrics_variables]
-    found += getattr(model.optimizer, "variables", [])
+    found += getattr(optimizer_of(model), "variables", [])
     return list({id(variable): variable for variable in found}.values())
 
 
@@ -42,8 +47,9 @@ def kept(model: keras.Model, loss: Any = None) -> Iterator[dict[int, np.ndarray]
         stack.enter_context(backend.kept_random_state())
         stack.enter_context(fresh_loss(model, loss))
         stack.enter_context(warnings.catch_warnings())
-        # What Keras says of softmax before a loss of logits is a finding here.
-        warnings.filterwarnings("ignore", message=".*received `from_logits=True`")
+        # What Keras warns of is a finding here.
+        for words in ("received `from_logits=True`", "using a softmax over axis"):
+            warnings.filterwarnings("ignore", message=f"(?s).*{words}")
         try:
             yield {id(variable): value for variable, value in before}
         finally:

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_adamx.core import backend
 from keras_adamx.doctor.gradients import FAILURES
-from keras_adamx.doctor.keeping import array_of, kept
+from keras_adamx.doctor.keeping import array_of, kept, optimizer_of
 from keras_adamx.doctor.registry import CannotJudgeError
 
 if TYPE_CHECKING:
@@ -67,13 +67,14 @@ def is_scheduled(optimizer: Any) -> bool:
 def run(examination: Examination, factor: float) -> Trial:
     """Train for some steps and put everything back."""
     model = examination.model
-    if model.optimizer is None:
+    optimizer = optimizer_of(model)
+    if optimizer is None:
         raise CannotJudgeError("the model is compiled without an optimizer")
     with kept(model, examination.given_loss) as before:
         try:
-            twin = twin_of(model.optimizer, factor)
+            twin = twin_of(optimizer, factor)
             twin.build(model.trainable_variables)
-            _continue(twin, model.optimizer)
+            _continue(twin, optimizer)
             return _steps(examination, twin, before)
         except FAILURES as error:
             raise CannotJudgeError(

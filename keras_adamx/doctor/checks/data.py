@@ -116,6 +116,9 @@ def constant_columns(examination: Examination) -> Iterator[Seen | Unable]:
         if not is_numeric(array) or len(array) < 2:
             continue
         same = np.all(array == array[:1], axis=0)
+        takers = [call.layer for call in examination.takers(array)]
+        if any(isinstance(layer, keras.layers.Embedding) for layer in takers):
+            continue  # Numbers of positions are the same in all rows.
         if same.all():
             yield Seen(where, "all rows are the same", {"share": 1.0})
         elif array.ndim == 2:

@@ -10,6 +10,7 @@ import numpy as np
 from keras_adamx.core.bridge import path_of
 from keras_adamx.doctor.checks.labels import _WRONG_LABELS
 from keras_adamx.doctor.examination import Examination
+from keras_adamx.doctor.keeping import optimizer_of
 from keras_adamx.doctor.outputs import CLASSES, Output
 from keras_adamx.doctor.registry import CannotJudgeError, Seen, Unable, check
 
@@ -81,7 +82,7 @@ def _activations(examination: Examination) -> list[_Size]:
     return [
         _Size(f"layer '{call.layer.name}'", call.rms)
         for call in examination.calls
-        if call.has_kernel and np.isfinite(call.rms)
+        if call.has_kernel and np.isfinite(call.rms) and call.rms > 0.0
     ]
 
 
@@ -110,7 +111,7 @@ def _along(sizes: Sequence[_Size], limit: float, what: str, grow: bool) -> Seen 
     for i, start in enumerate(sizes):
         for end in sizes[i + 1 :]:
             small, large = (start, end) if grow else (end, start)
-            ratio = large.size / small.size if small.size else np.inf
+            ratio = large.size / small.size
             if best is None or ratio > best[0]:
                 best = (ratio, start, end)
     if best is None or best[0] <= limit:
@@ -254,7 +255,7 @@ def no_gradient(examination: Examination) -> Iterator[Seen | Unable]:
         return
     # What starts behind a factor of zero has a gradient after the first step.
     still = zero
-    if examination.model.optimizer is not None:
+    if optimizer_of(examination.model) is not None:
         still = examination.trial().without_gradient
     names = [
         path_of(variable)
@@ -301,13 +302,15 @@ def _cancels(variable: object, variables: list[object], zero: list[bool]) -> boo
 )
 def initial_loss(examination: Examination) -> Iterator[Seen | Unable]:
     """The loss of every output against that of a guess."""
-    limit = examination.thresholds.initial_loss
+    limits = examination.thresholds
     for output in examination.outputs:
         try:
             loss, chance, guess = _against_chance(output)
         except CannotJudgeError as error:
             yield Unable(output.name, str(error))
             continue
+        squared = output.kind == "squared"
+        limit = limits.initial_squared_error if squared else limits.initial_loss
         if loss > limit * chance:
             saw = f"it starts at {loss:.3g}; guessing gives {guess} = {chance:.3g}"
             yield Seen(output.name, saw, {"loss": loss, "chance": chance})
@@ -321,6 +324,8 @@ def _against_chance(output: Output) -> tuple[float, float, str]:
         raise CannotJudgeError("what guessing gives for its loss is not known")
     p, y = p.astype(np.float64), y[: len(p)]
     if output.kind == "sparse":
+        if y.size != p[..., 0].size:
+            raise CannotJudgeError("its labels do not have the shape of its outputs")
         y = y.reshape(p.shape[:-1])
         ignored = getattr(output.loss, "ignore_class", None)
         rows = np.ones(y.shape, bool) if ignored is None else y != ignored

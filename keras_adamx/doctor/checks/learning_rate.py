@@ -10,6 +10,7 @@ from keras_adamx.doctor import trial
 from keras_adamx.doctor.checks.initialisation import _INPUTS, _OUTPUTS
 from keras_adamx.doctor.checks.labels import _WRONG_LABELS
 from keras_adamx.doctor.examination import Examination
+from keras_adamx.doctor.keeping import optimizer_of
 from keras_adamx.doctor.registry import CannotJudgeError, Seen, Unable, check
 from keras_adamx.optimizers import Prodigy
 
@@ -29,8 +30,8 @@ _CAUSES = (
     severity="error",
     means="The loss explodes within the first steps.",
     why="steps that are too long leave the region in which the gradient says anything",
-    advice="a tenth of it, until the loss falls from the first steps on; then a "
-    "warm-up, or `global_clipnorm=1.0`",
+    advice="a hundredth of it; if the loss then falls from the first steps on, try "
+    "three times as much, and so on",
     cost="the steps of the trial: 8, and one pass more",
     explained_by=_CAUSES,
 )
@@ -70,7 +71,7 @@ def learning_rate_too_high(examination: Examination) -> Iterator[Seen | Unable]:
 )
 def learning_rate_too_low(examination: Examination) -> Iterator[Seen | Unable]:
     """The size of steps against that of the weights."""
-    optimizer = examination.model.optimizer
+    optimizer = optimizer_of(examination.model)
     if isinstance(getattr(optimizer, "inner_optimizer", optimizer), Prodigy):
         yield Unable("the optimizer", "Prodigy finds its rate itself, from a tiny one")
         return

@@ -11,12 +11,13 @@ import numpy as np
 from keras_adamx.core.bridge import layers_of, path_of
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.doctor.examination import Examination
+from keras_adamx.doctor.keeping import optimizer_of
 from keras_adamx.doctor.registry import CannotJudgeError, Seen, Unable, check
 
 
 def _optimizer(examination: Examination) -> Any:
     """The optimizer within that which scales the loss."""
-    outer = examination.model.optimizer
+    outer = optimizer_of(examination.model)
     if outer is None:
         raise CannotJudgeError("the model is compiled without an optimizer")
     return getattr(outer, "inner_optimizer", outer)
@@ -41,7 +42,7 @@ def float16_without_loss_scale(examination: Examination) -> Iterator[Seen | Unab
     ]
     if not layers:
         return
-    inner, outer = _optimizer(examination), examination.model.optimizer
+    inner, outer = _optimizer(examination), optimizer_of(examination.model)
     scaled = isinstance(outer, keras.optimizers.LossScaleOptimizer)
     if not scaled and not inner.loss_scale_factor:
         saw = (

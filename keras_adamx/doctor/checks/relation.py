@@ -20,7 +20,7 @@ from keras_adamx.doctor.examination import Examination
 from keras_adamx.doctor.outputs import NUMBERS, Output
 from keras_adamx.doctor.registry import CannotJudgeError, Seen, Unable, check
 
-_ROWS = 1000  # The matrices have the square of it.
+_ROWS = 600  # The matrices have the square of it.
 _NEIGHBOURS = 5
 _FEATURES = 200
 _COLUMNS = 1024
@@ -37,7 +37,7 @@ _RIDGE = 1.0
     "noisy ones. Labels of which some are right are not noticed",
     advice="look at ten rows with their labels; shuffle inputs and labels with the "
     "same permutation",
-    cost="none; two matrices of 1000 x 1000",
+    cost="none; two matrices of 600 x 600",
     explained_by=_WRONG_LABELS,
 )
 def labels_unrelated(examination: Examination) -> Iterator[Seen | Unable]:
