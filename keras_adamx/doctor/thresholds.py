@@ -11,7 +11,15 @@ def _number(default: float, **bounds: Any) -> Any:
     return hyperparameter(default, scheduled=False, **bounds)
 
 
-class Thresholds(Declared):
+class _Numbers(Declared):
+    """What sets the declared arguments; `Declared` gives its subclasses a signature."""
+
+    def __init__(self, **arguments: Any) -> None:
+        for name, value in self.bind(arguments).items():
+            setattr(self, name, value)
+
+
+class Thresholds(_Numbers):
     """The numbers beyond which `diagnose` reports.
 
     They are set so that a healthy training stays far from them: a false alarm costs
@@ -82,7 +90,3 @@ class Thresholds(Declared):
     high_rate: float = _number(2.0, above=1.0)
     low_rate: float = _number(1e-6, at_least=0.0)
     trial_steps: int = count(8)
-
-    def __init__(self, **arguments: Any) -> None:
-        for name, value in self.bind(arguments).items():
-            setattr(self, name, value)

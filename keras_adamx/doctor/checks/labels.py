@@ -195,7 +195,8 @@ def softmax_over_one_unit(examination: Examination) -> Iterator[Seen | Unable]:
         if p is None or p.ndim < 2 or p.shape[-1] != 1:
             continue
         unknown = output.activation is None
-        if (output.activation == "softmax" or unknown) and np.all(p == 1.0):
+        ones = bool(np.all(np.abs(p - 1.0) < 1e-6))  # Some backends round it.
+        if (output.activation == "softmax" or unknown) and ones:
             saw = f"the last of {p.ndim} axes has 1 unit, and all outputs are 1"
             yield Seen(output.name, saw, {"units": 1})
 
