@@ -27,6 +27,7 @@ import keras_adamx.rule
 from keras_adamx.core.codecs import STATE_DTYPES
 from keras_adamx.core.schedules import Schedule
 from keras_adamx.core.transforms import Transform
+from keras_adamx.doctor.checks import CHECKS
 from keras_adamx.documentation import (
     KERNEL,
     argument_texts,
@@ -547,6 +548,8 @@ def schedule_sections(family: str) -> str:
             f"(reference.md#keras_adamxschedules{name.lower()})",
         ]
     return "\n\n".join(parts)
+
+
 def search_table() -> str:
     """The ranges in which the arguments of each optimizer are searched."""
     rows = []
@@ -559,12 +562,29 @@ def search_table() -> str:
     return table(["optimizer", "learning rate", "others"], rows)
 
 
+def finding_table() -> str:
+    """What each finding means, what to do, its cost and the test that plants it."""
+    test = "test_a_planted_fault_is_found"
+    rows = [
+        [
+            f"`{check.code}`<br>{check.severity}",
+            literal(check.means),
+            literal(check.advice[0].upper() + check.advice[1:] + "."),
+            check.cost,
+            f"`{test}[{check.code}]`",
+        ]
+        for check in CHECKS
+    ]
+    return table(["finding", "what it means", "try first", "cost", "test"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bytes": bytes_table,
     "state": state_table,
     "defaults": default_table,
     "functions": function_table,
     "search": search_table,
+    "findings": finding_table,
     "transforms": transform_table,
     **{
         f"schedules_{family}": functools.partial(schedule_sections, family)

@@ -6,7 +6,7 @@ without `custom_objects`.
 
 from importlib.metadata import version as _version
 
-from keras_adamx import callbacks, plots, schedules, transforms, tuning
+from keras_adamx import callbacks, doctor, plots, schedules, transforms, tuning
 from keras_adamx.core.groups import (
     Group,
     layerwise_decay,
@@ -63,6 +63,7 @@ __all__ = [
     "ScheduleFreeSGD",
     "callbacks",
     "convert",
+    "doctor",
     "find_learning_rate",
     "get",
     "layerwise_decay",

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 from keras.src.backend.common import global_state
+from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.utils.tracking import DotNotTrackScope
 
 from keras_adamx.core.arguments import Declared
@@ -374,3 +375,60 @@ def path_of(variable: Any) -> str:
 def layout_of(variable: Any) -> Any:
     """How `keras.distribution` lays a variable out over devices, or None."""
     return getattr(variable, "_layout", None)
+
+
+def leaves_of(layer: Any) -> list[keras.layers.Layer]:
+    """The innermost layers whose calls stand for themselves.
+
+    What loops over a layer of its own (recurrent layers, wrappers) is taken as one: its
+    inner calls are part of a loop that the backend may trace.
+    """
+    found = []
+    for inner in layer._layers:
+        whole = isinstance(inner, (keras.layers.RNN, keras.layers.Wrapper))
+        found += [inner] if whole or not inner._layers else leaves_of(inner)
+    return list({id(leaf): leaf for leaf in found}.values())
+
+
+def call_for_training(model: keras.Model, x: Any) -> Any:
+    """The outputs of a model as `fit` asks for them."""
+    return model(x, training=True) if model._call_has_training_arg else model(x)
+
+
+@contextlib.contextmanager
+def fresh_loss(model: keras.Model, loss: Any = None) -> Iterator[None]:
+    """A model with a loss that was not called yet: its own one, or another.
+
+    What Keras makes of a loss depends on the first targets that it sees.
+    """
+    kept = model._compile_loss
+    arguments: dict[str, Any] = {}
+    if loss is None and kept is not None:
+        loss, arguments["loss_weights"] = kept._user_loss, kept._user_loss_weights
+        arguments["output_names"] = kept.output_names
+    else:
+        arguments["output_names"] = getattr(model, "output_names", None)
+    vars(model)["_compile_loss"] = loss and CompileLoss(loss, **arguments)
+    try:
+        yield
+    finally:
+        vars(model)["_compile_loss"] = kept
+        model._clear_losses()
+
+
+def _copied(variable: Any) -> np.ndarray:
+    return np.array(ops.convert_to_numpy(variable))
+
+
+@contextlib.contextmanager
+def kept_global_seed() -> Iterator[None]:
+    """Random numbers without a seed of their own go on afterwards as before."""
+    name = "global_seed_generator"
+    generator = global_state.get_global_attribute(name)
+    state = None if generator is None else _copied(generator.state)
+    try:
+        yield
+    finally:
+        if generator is not None:
+            generator.state.assign(state)
+        global_state.set_global_attribute(name, generator)

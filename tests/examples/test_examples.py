@@ -173,6 +173,24 @@ def test_multi_process(run):
     assert float(re.search(r"tensor of the state: (\S+)", output)[1]) < 1e-5
 
 
+def test_rescue(run):
+    output = run(EXAMPLES / "rescue.py", "--epochs", 2)
+
+    rows = [row for row in table_rows(output) if len(row) == 3]
+    assert rows[0][0] == "as it was"
+    mended = [name.removesuffix(" mended") for name, _, _ in rows[1:]]
+    assert mended == [
+        "outputs-activated-twice",
+        "inputs-not-normalised",
+        "learning-rate-too-high",
+    ]
+    assert all(code in rows[i][1] for i, code in enumerate(mended))
+    assert rows[-1][1] == "none"
+    assert float(rows[0][2]) < 0.3
+    assert float(rows[-1][2]) > 0.8
+    assert "follows from inputs-not-normalised" in " ".join(output.split())
+
+
 def test_batches_depend_on_seed_and_step_alone(run):
     output = run(
         "-c",

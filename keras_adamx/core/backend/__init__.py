@@ -2,10 +2,12 @@
 
 - `Executor`: runs a program of pure functions and assigns what it returns.
 - `added`: a sum of gradients and another one; it may overwrite the sum.
+- `applied`: a function of gradients that makes one step of an optimizer.
 - `as_bits`, `from_bits`: float32 to int32 of the same bits and back.
 - `assign`: copy variables into others, outside of a step.
 - `kept`: a value that an update in place does not reach.
 - `gradient_of`: the derivatives of a function of tensors, where it is run now.
+- `differentiated`: a function that also gives the gradients of what it returns first.
 - `map_elementwise`: run an element-wise update over many variables.
 - `new_variable`: a state variable that lives where its model variable lives.
 - `not_converted`: a function that AutoGraph leaves as it is.
@@ -35,8 +37,10 @@ _module = import_module(f"keras_adamx.core.backend.{keras.backend.backend()}")
 
 Executor = _module.Executor
 added = _module.added
+applied = _module.applied
 as_bits = _module.as_bits
 assign = _module.assign
+differentiated = _module.differentiated
 from_bits = _module.from_bits
 kept = _module.kept
 gradient_of = _module.gradient_of

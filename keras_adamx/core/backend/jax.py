@@ -152,3 +152,35 @@ def randomness_kept() -> Any:
 
 def scope_of(model: Any) -> Any:
     return contextlib.nullcontext()
+
+
+def differentiated(function: Any, variables: list[Any], compiled: bool) -> Any:
+    def pure(values: list[Any], arguments: Any) -> Any:
+        mapping = list(zip(variables, values))
+        # What the model assigns on its way ends with the scope.
+        with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
+            return function(*arguments)
+
+    step = jax.value_and_grad(pure, has_aux=True)
+    if compiled:
+        step = jax.jit(step)
+
+    def run(*arguments: Any) -> tuple[Any, Any, list[Any]]:
+        values = [read(variable) for variable in variables]
+        (loss, other), gradients = step(values, arguments)
+        return loss, other, gradients
+
+    return run
+
+
+def applied(optimizer: Any, variables: list[Any], compiled: bool) -> Any:
+    pure = jax.jit(optimizer.stateless_apply) if compiled else optimizer.stateless_apply
+
+    def step(gradients: list[Any]) -> None:
+        state = list(optimizer.variables)
+        values = [read(variable) for variable in variables]
+        new = pure([read(variable) for variable in state], gradients, values)
+        for variable, value in zip((*variables, *state), (*new[0], *new[1])):
+            variable.assign(value)
+
+    return step

@@ -373,3 +373,20 @@ def randomness_kept() -> Iterator[None]:
 
 def scope_of(model: Any) -> Any:
     return model.distribute_strategy.scope()
+
+
+def differentiated(function: Any, variables: list[Any], compiled: bool) -> Any:
+    def run(*arguments: Any) -> tuple[Any, Any, list[Any]]:
+        with tf.GradientTape() as tape:
+            loss, other = function(*arguments)
+        gradients = tape.gradient(loss, [native(variable) for variable in variables])
+        return loss, other, gradients
+
+    return run
+
+
+def applied(optimizer: Any, variables: list[Any], compiled: bool) -> Any:
+    def step(gradients: list[Any]) -> None:
+        optimizer.apply(gradients, variables)
+
+    return step

@@ -189,3 +189,24 @@ def randomness_kept() -> Iterator[None]:
 
 def scope_of(model: Any) -> Any:
     return contextlib.nullcontext()
+
+
+def differentiated(function: Any, variables: list[Any], compiled: bool) -> Any:
+    def run(*arguments: Any) -> tuple[Any, Any, list[Any]]:
+        with torch.enable_grad():
+            loss, other = function(*arguments)
+        gradients: list[Any] = [None] * len(variables)
+        if variables and loss.requires_grad:
+            values = [variable.value for variable in variables]
+            gradients = list(torch.autograd.grad(loss, values, allow_unused=True))
+        return loss, other, gradients
+
+    return run
+
+
+def applied(optimizer: Any, variables: list[Any], compiled: bool) -> Any:
+    @torch.no_grad()
+    def step(gradients: list[Any]) -> None:
+        optimizer.apply(gradients, variables)
+
+    return step
