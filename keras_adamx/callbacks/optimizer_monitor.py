@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_adamx.callbacks.watching import Watch, any_optimizer_of, optimizer_of
 from keras_adamx.core import backend
+from keras_adamx.core.bridge import rate_in_fit
 from keras_adamx.core.measures import Measures
 from keras_adamx.core.optimizer import Optimizer
 
@@ -139,7 +140,7 @@ class OptimizerMonitor(keras.callbacks.Callback):
             updates += m.updates - (earlier.updates if earlier else 0)
             clipped += m.clipped - (earlier.clipped if earlier else 0)
         found["clip_rate"] = clipped / updates if updates else 0.0
-        found["learning_rate"] = self._watch.learning_rate
+        found["learning_rate"] = rate_in_fit(self.model, self._optimizer)
         found["skipped_steps"] = self._watch.skipped_steps
         if self._slots:
             names = dict.fromkeys(name for m in measured for name in m.slot_norms)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
 from keras_adamx.core import measures
 from keras_adamx.core.bridge import values_in_fit
@@ -66,23 +64,8 @@ class Watch:
         return measures.read(entries, vectors)
 
     @property
-    def updates(self) -> int:
-        """How many updates the optimizer has made."""
-        [seen] = values_in_fit(self._model, [self._optimizer.gradients_seen])
-        return int(seen) // (self._optimizer.gradient_accumulation_steps or 1)
-
-    @property
     def skipped_steps(self) -> int:
         """How many steps the optimizer has skipped."""
         if self._optimizer.skipped is None:
             return 0
         return int(values_in_fit(self._model, [self._optimizer.skipped])[0])
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of the last update."""
-        saved = self._optimizer.saved_learning_rate
-        if saved is not None:
-            return float(values_in_fit(self._model, [saved])[0])
-        last = np.asarray(max(self.updates - 1, 0), "int32")
-        return float(ops.convert_to_numpy(self._optimizer.rate_at(last)))

@@ -144,16 +144,7 @@ class KerasOptimizer(Declared, keras.optimizers.Optimizer):
 
     def _get_current_learning_rate(self) -> Any:
         """The rate now: schedules and callables see the number of updates made."""
-        return self.rate_at(self.iterations)
-
-    def rate_at(self, updates: Any) -> Any:
-        """The rate after a number of updates."""
-        source = self._learning_rate
-        if isinstance(source, keras.optimizers.schedules.LearningRateSchedule):
-            return source(updates)
-        if isinstance(source, keras.Variable):
-            return source
-        return source(updates) if _takes_argument(source) else source()
+        return _rate_at(self._learning_rate, self.iterations)
 
     @property
     def saved_learning_rate(self) -> keras.Variable | None:
@@ -348,6 +339,27 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers(include_self=False))
 
 
+def _rate_at(source: Any, step: Any) -> Any:
+    """The rate that a schedule, a callable or a variable gives at a step."""
+    if isinstance(source, keras.optimizers.schedules.LearningRateSchedule):
+        return source(step)
+    if isinstance(source, keras.Variable):
+        return source
+    return source(step) if _takes_argument(source) else source()
+
+
+def rate_in_fit(model: keras.Model, optimizer: Any) -> float:
+    """The learning rate of the last step, of an optimizer of Keras or of ours."""
+    source = optimizer._learning_rate
+    if isinstance(source, keras.Variable):
+        return float(values_in_fit(model, [source])[0])
+    [seen] = values_in_fit(model, [optimizer._iterations])
+    last = max(int(seen) - 1, 0)
+    if isinstance(optimizer, KerasOptimizer):  # Keras counts gradients, not updates.
+        last //= optimizer.gradient_accumulation_steps or 1
+    return float(ops.convert_to_numpy(_rate_at(source, np.asarray(last, "int32"))))
+
+
 def values_in_fit(model: keras.Model, variables: Sequence[Any]) -> list[np.ndarray]:
     """Values of variables of the optimizer, as they are after the last step.
 
@@ -355,7 +367,7 @@ def values_in_fit(model: keras.Model, variables: Sequence[Any]) -> list[np.ndarr
     step.
     """
     state = getattr(model, "_jax_state", None)
-    if state is None:
+    if state is None or model._jax_state_synced:
         return [np.asarray(ops.convert_to_numpy(v.value)) for v in variables]
     places = {id(v): i for i, v in enumerate(model.optimizer.variables)}
     held = state["optimizer_variables"]

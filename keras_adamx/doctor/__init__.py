@@ -2,6 +2,6 @@
 
 from keras_adamx.doctor.diagnose import diagnose
 from keras_adamx.doctor.report import Finding, Report, Skipped
-from keras_adamx.doctor.thresholds import Thresholds
+from keras_adamx.doctor.thresholds import CourseThresholds, Thresholds
 
-__all__ = ["Finding", "Report", "Skipped", "Thresholds", "diagnose"]
+__all__ = ["CourseThresholds", "Finding", "Report", "Skipped", "Thresholds", "diagnose"]

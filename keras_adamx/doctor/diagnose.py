@@ -88,7 +88,7 @@ def diagnose(
             seen = []
         if seen or not unable:
             checked.append(check.code)
-        findings += [_finding(check, each) for each in seen]
+        findings += [check.finding(each) for each in seen]
         skipped += [Skipped(check.code, *each) for each in unable]
     return Report(findings, checked, skipped, sample.described)
 
@@ -101,18 +101,6 @@ def _run(check: Check, examination: Examination) -> tuple[list[Seen], list[Unabl
         results.append(Unable("the model", str(error)))
     seen = [each for each in results if isinstance(each, Seen)]
     return seen, [each for each in results if isinstance(each, Unable)]
-
-
-def _finding(check: Check, seen: Seen) -> Finding:
-    return Finding(
-        code=check.code,
-        severity=check.severity,
-        where=seen.where,
-        saw=seen.saw,
-        why=check.why,
-        advice=seen.advice or check.advice,
-        numbers=seen.numbers,
-    )
 
 
 def _check_arguments(

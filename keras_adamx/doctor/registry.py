@@ -12,11 +12,11 @@ The findings, and the table of the docs, take their words from the declaration.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from keras_adamx.doctor.examination import Examination
+from keras_adamx.doctor.report import Finding
 
 
 class Seen(NamedTuple):
@@ -46,7 +46,8 @@ class CannotJudgeError(Exception):
     """What a check needs cannot be had; the text says why."""
 
 
-Run = Callable[["Examination"], Iterator[Seen | Unable]]
+# Of an `Examination`, or of the `Course` of a training.
+Run = Callable[[Any], Iterator[Seen | Unable]]
 
 
 class Check(NamedTuple):
@@ -73,8 +74,22 @@ class Check(NamedTuple):
     explained_by: tuple[str, ...]
     run: Run
 
+    def finding(self, seen: Seen) -> Finding:
+        """A fault in the words of the declaration."""
+        return Finding(
+            code=self.code,
+            severity=self.severity,
+            where=seen.where,
+            saw=seen.saw,
+            why=self.why,
+            advice=seen.advice or self.advice,
+            numbers=seen.numbers,
+        )
 
+
+# What is looked for before a training, and during one.
 CHECKS: list[Check] = []
+SYMPTOMS: list[Check] = []
 
 
 def check(
@@ -86,13 +101,17 @@ def check(
     advice: str,
     cost: str,
     explained_by: Sequence[str] = (),
+    among: list[Check] = CHECKS,
 ) -> Callable[[Run], Run]:
     """Put a check into the list; it runs after all that stand before it."""
 
     def register(run: Run) -> Run:
-        CHECKS.append(
+        among.append(
             Check(code, severity, means, why, advice, cost, tuple(explained_by), run)
         )
         return run
 
     return register
+
+
+symptom = functools.partial(check, among=SYMPTOMS)

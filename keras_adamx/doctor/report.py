@@ -200,6 +200,16 @@ class Report:
             yield Text(line, style="dim")
 
 
+def show(report: Report) -> None:
+    """Print a report, with colours where `rich` is installed."""
+    try:
+        from rich import print as rich_print
+    except ImportError:
+        print(report)
+    else:
+        rich_print(report)
+
+
 def _lines(finding: Finding) -> list[tuple[str, str]]:
     return [
         ("saw", finding.saw),

@@ -90,3 +90,65 @@ class Thresholds(_Numbers):
     high_rate: float = _number(2.0, above=1.0)
     low_rate: float = _number(1e-6, at_least=0.0)
     trial_steps: int = count(8)
+
+
+class CourseThresholds(_Numbers):
+    """The numbers beyond which `callbacks.Doctor` reports.
+
+    They are set so that a healthy training stays far from them.
+
+    Args:
+        window: Number of batches of whose losses the median is taken: enough for single
+            batches not to matter.
+        learnt: A loss below this share of its beginning is learnt well enough that
+            noise, stillness and small gradients are no faults.
+        divergence: Factor by which the loss may rise above its beginning.
+        oscillation: Median jump of the loss from one batch to the next, in units of
+            its level, while it is not learnt. Batches of 32 give some 0.2 at the start.
+        plateau: Least part of the loss that has to be gone after `plateau_batches`.
+        plateau_batches: Batches after which a loss that stands still is a plateau.
+        explosion: Factor by which gradients may grow over the beginning. While a model
+            learns they often double or triple.
+        depth_ratio: Factor between the gradients of two matrices of a model, per
+            element, above which one of them vanishes. Ten times is usual.
+        large_update: Norm of a step in units of the norm of the matrix that it
+            changes. Adam at its default moves by a thousandth to a hundredth.
+        small_update: The same for all weights together, below which nothing moves: a
+            thousand such steps change a weight by a ten-thousandth.
+        unmoved: Share of the elements of weights of 16 bits that an epoch may leave
+            untouched, of those with a gradient.
+        overfitting: Factor by which the validation loss may rise above its best while
+            the training loss falls.
+        patience: Epochs for which it has to have risen.
+        ended_rate: Share of the highest learning rate below which a schedule has ended.
+        ended_before: Share of the training that has to be over by then.
+        epsilon_share: Share of the elements whose denominator may be less than epsilon.
+        stale: Root of the second moment in units of the gradients of the last window.
+            They differ by a factor of two or three where gradients shrink slowly.
+
+    Raises:
+        TypeError: An argument is unknown or of the wrong type.
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> keras_adamx.doctor.CourseThresholds(patience=10).patience
+        10
+    """
+
+    window: int = count(20, at_least=4)
+    learnt: float = _number(0.3, above=0.0, below=1.0)
+    divergence: float = _number(2.0, above=1.0)
+    oscillation: float = _number(0.7, above=0.0)
+    plateau: float = _number(0.02, above=0.0, below=1.0)
+    plateau_batches: int = count(150)
+    explosion: float = _number(100.0, above=1.0)
+    depth_ratio: float = _number(1e4, above=1.0)
+    large_update: float = _number(0.5, above=0.0)
+    small_update: float = _number(1e-7, above=0.0)
+    unmoved: float = _number(0.9, above=0.0, below=1.0)
+    overfitting: float = _number(1.5, above=1.0)
+    patience: int = count(5)
+    ended_rate: float = _number(1e-3, above=0.0, below=1.0)
+    ended_before: float = _number(0.7, above=0.0, below=1.0)
+    epsilon_share: float = _number(0.5, above=0.0, below=1.0)
+    stale: float = _number(30.0, above=1.0)

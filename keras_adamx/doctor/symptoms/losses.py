@@ -1,0 +1,125 @@
+"""What losses alone show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_adamx.doctor.course import Course
+from keras_adamx.doctor.registry import Seen, Unable, symptom
+
+
+@symptom(
+    "loss-diverges",
+    severity="error",
+    means="The loss is far above where it began.",
+    why="a model that knows nothing is better: steps overshoot",
+    advice="a learning rate ten times lower, or a warm-up "
+    "(`keras_adamx.schedules.LinearWarmup`); then `global_clipnorm=1.0`",
+    cost="one number a batch",
+)
+def diverges(course: Course) -> Iterator[Seen | Unable]:
+    """The level of the loss rises above its beginning."""
+    if not course.is_warm or not math.isfinite(course.level):
+        return
+    factor = course.level / course.initial_loss
+    if course.initial_loss > 0 and factor > course.thresholds.divergence:
+        saw = f"the last {course.thresholds.window} losses have the median "
+        saw += f"{course.level:.4g}, {factor:.1f} times that of the first ones"
+        yield Seen("the loss", saw, {"level": course.level, "factor": factor})
+
+
+@symptom(
+    "loss-oscillates",
+    severity="warning",
+    means="The loss jumps from batch to batch and does not fall.",
+    why="steps that are too long jump from one side of the valley to the other",
+    advice="a learning rate three to ten times lower, then larger batches, then a "
+    "shorter memory (`beta_1`, `momentum`)",
+    cost="one number a batch",
+    explained_by=("loss-diverges", "training-not-finite"),
+)
+def oscillates(course: Course) -> Iterator[Seen | Unable]:
+    """Large jumps at a level that is not learnt."""
+    if not course.is_warm or course.is_learnt or not course.level > 0:
+        return
+    jumps = np.abs(np.diff(list(course.last_losses)))
+    size = float(np.median(jumps)) / course.level
+    fallen = course.initial_loss - course.level
+    if size > course.thresholds.oscillation and fallen < 0.5 * course.initial_loss:
+        saw = f"from one batch to the next the loss changes by {size:.0%} of its level"
+        saw += f", {course.level:.4g}"
+        yield Seen("the loss", saw, {"jump": size, "level": course.level})
+
+
+@symptom(
+    "plateau-from-the-start",
+    severity="warning",
+    means="The loss has not fallen since the training began.",
+    why="either nothing moves, or there is nothing that this model can learn",
+    advice="`keras_adamx.doctor.diagnose(model, data)` for data and initialisation, "
+    "then the learning rate: ten times higher, and ten times lower",
+    cost="one number a batch",
+    explained_by=("loss-diverges", "loss-oscillates", "training-not-finite"),
+)
+def plateau(course: Course) -> Iterator[Seen | Unable]:
+    """No better than at the start."""
+    if not course.is_warm or course.seen < course.thresholds.plateau_batches:
+        return
+    gone = 1.0 - course.lowest / course.initial_loss if course.initial_loss else 1.0
+    if course.initial_loss > 0.0 and gone < course.thresholds.plateau:
+        saw = f"after {course.seen} batches the best level of the loss is "
+        saw += f"{course.lowest:.4g}, it began at {course.initial_loss:.4g}"
+        yield Seen("the loss", saw, {"gone": gone, "batches": course.seen})
+
+
+@symptom(
+    "overfitting",
+    severity="warning",
+    means="The validation loss rises while the training loss falls.",
+    why="the model learns its data by heart",
+    advice="stop at the best epoch (`keras.callbacks.EarlyStopping("
+    "restore_best_weights=True)`); then weight decay, dropout, augmentation, more data",
+    cost="two numbers an epoch",
+)
+def overfitting(course: Course) -> Iterator[Seen | Unable]:
+    """The distance between training and validation grows."""
+    losses = [e.get("val_loss", math.nan) for e in course.epochs]
+    if not losses or not np.isfinite(losses).any():
+        return
+    best = int(np.nanargmin(losses))
+    now, lowest = losses[-1], losses[best]
+    since = len(losses) - 1 - best
+    falls = course.epochs[-1]["loss"] < course.epochs[best]["loss"]
+    high = now > course.thresholds.overfitting * lowest
+    if since >= course.thresholds.patience and high and falls:
+        saw = f"the validation loss was {lowest:.4g} in epoch {best + 1} and is "
+        saw += f"{now:.4g} in epoch {len(losses)}; the training loss went from "
+        saw += f"{course.epochs[best]['loss']:.4g} to {course.epochs[-1]['loss']:.4g}"
+        yield Seen("the validation loss", saw, {"best": lowest, "now": now})
+
+
+@symptom(
+    "schedule-ended-early",
+    severity="warning",
+    means="The learning rate is next to zero long before the training ends.",
+    why="the batches that remain change nothing",
+    advice="the length of the schedule: its steps are updates, epochs times batches an "
+    "epoch (divided by `gradient_accumulation_steps`)",
+    cost="one number a batch",
+)
+def ended_early(course: Course) -> Iterator[Seen | Unable]:
+    """A schedule that is shorter than the training."""
+    if course.batches is None:
+        yield Unable("the schedule", "how many batches there will be is not known")
+        return
+    if not course.last_steps:
+        return
+    rate, over = course.last_steps[-1].learning_rate, course.seen / course.batches
+    ended = rate <= course.thresholds.ended_rate * course.highest_rate
+    if ended and course.highest_rate > 0 and over < course.thresholds.ended_before:
+        saw = f"it is {rate:.3g} after {course.seen} of {course.batches} batches; its "
+        saw += f"highest value was {course.highest_rate:.3g}"
+        yield Seen("the learning rate", saw, {"rate": rate, "over": over})
