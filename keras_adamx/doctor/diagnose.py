@@ -9,6 +9,7 @@ import keras
 
 from keras_adamx.doctor import checks
 from keras_adamx.doctor.examination import Examination
+from keras_adamx.doctor.keeping import kept_random_states
 from keras_adamx.doctor.registry import CannotJudgeError, Check, Seen, Unable
 from keras_adamx.doctor.report import Finding, Report, Skipped
 from keras_adamx.doctor.sample import take
@@ -67,14 +68,21 @@ def diagnose(
         ['inputs-not-normalised']
     """
     _check_arguments(model, rows, batch_size, seed, thresholds)
-    sample = take(data, rows, seed)
-    examination = Examination(
-        model, sample, thresholds or Thresholds(), loss, batch_size, seed
-    )
+    with kept_random_states():  # Data may draw random numbers as well.
+        sample = take(data, rows, seed)
+        return _report(
+            Examination(
+                model, sample, thresholds or Thresholds(), loss, batch_size, seed
+            )
+        )
+
+
+def _report(examination: Examination) -> Report:
+    """Run all checks."""
     if not examination.has_loss:
         raise ValueError(
             "diagnose: argument `loss` must be given for a model that is not compiled "
-            f"with a loss. Received: loss={loss!r}"
+            f"with a loss. Received: loss={examination.given_loss!r}"
         )
     findings: list[Finding] = []
     checked: list[str] = []
@@ -90,7 +98,7 @@ def diagnose(
             checked.append(check.code)
         findings += [check.finding(each) for each in seen]
         skipped += [Skipped(check.code, *each) for each in unable]
-    return Report(findings, checked, skipped, sample.described)
+    return Report(findings, checked, skipped, examination.sample.described)
 
 
 def _run(check: Check, examination: Examination) -> tuple[list[Seen], list[Unable]]:

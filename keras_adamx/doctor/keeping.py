@@ -34,19 +34,26 @@ def variables_of(model: keras.Model) -> list[Any]:
 
 
 @contextlib.contextmanager
+def kept_random_states() -> Iterator[None]:
+    """Random states of Python, NumPy, Keras and the backend stay as they are."""
+    state, numpy_state = random.getstate(), np.random.get_state()
+    with kept_global_seed(), backend.randomness_kept():
+        try:
+            yield
+        finally:
+            random.setstate(state)
+            np.random.set_state(numpy_state)
+
+
+@contextlib.contextmanager
 def kept(model: keras.Model, loss: Any = None) -> Iterator[dict[int, np.ndarray]]:
     """A context in which a model may be trained; it gives the values to come back.
 
-    Weights, optimizer, statistics, seeds, metrics, losses, and the random states of
-    Python, NumPy, Keras and the backend are as before afterwards, to the bit.
+    Weights, optimizer, statistics, seeds, metrics and losses are as before afterwards,
+    to the bit.
     """
     before = [(variable, array_of(variable)) for variable in variables_of(model)]
-    state, numpy_state = random.getstate(), np.random.get_state()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(kept_global_seed())
-        stack.enter_context(backend.randomness_kept())
-        stack.enter_context(fresh_loss(model, loss))
-        stack.enter_context(warnings.catch_warnings())
+    with fresh_loss(model, loss), warnings.catch_warnings():
         # What Keras warns of is a finding here.
         for words in ("received `from_logits=True`", "using a softmax over axis"):
             warnings.filterwarnings("ignore", message=f"(?s).*{words}")
@@ -56,5 +63,3 @@ def kept(model: keras.Model, loss: Any = None) -> Iterator[dict[int, np.ndarray]
             for variable, value in before:
                 if array_of(variable).tobytes() != value.tobytes():
                     variable.assign(value)
-            random.setstate(state)
-            np.random.set_state(numpy_state)

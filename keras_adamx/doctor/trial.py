@@ -25,7 +25,8 @@ class Trial:
 
     Attributes:
         rate: The learning rate.
-        losses: The loss before the first step, then after each one.
+        losses: The loss before the first step, then after each one; the first and the
+            last are of the same batch.
         updates: For each trainable variable the root mean square of a step, in units
             of that of the weights; None for weights that are zero.
         without_gradient: For each, whether no gradient but zero was seen.
@@ -111,7 +112,8 @@ def _steps(examination: Examination, twin: Any, before: dict[int, Any]) -> Trial
     first: list[Any] = []
     without = [True] * len(variables)
     for i in range(number + 1):
-        done = differentiate(examination.sample.part(i * size, size))
+        # The last loss is of the first batch: what changed is not the rows.
+        done = differentiate(examination.sample.part(i % number * size, size))
         loss, gradients = done.loss, done.gradients
         found.append(loss)
         gradients = [None if g is None else backend.to_dense(g) for g in gradients]

@@ -68,11 +68,10 @@ def transformer() -> keras.Model:
     rows = keras.Input((8, 8), name="rows")
     places = keras.Input((8,), name="places", dtype="int32")
     x = layers.Dense(16)(rows) + layers.Embedding(8, 16)(places)
-    for _ in range(2):
-        y = layers.LayerNormalization()(x)
-        x = x + layers.MultiHeadAttention(2, 8)(y, y)
-        y = layers.LayerNormalization()(x)
-        x = x + layers.Dense(16)(layers.Dense(32, activation="gelu")(y))
+    y = layers.LayerNormalization()(x)
+    x = x + layers.MultiHeadAttention(2, 8)(y, y)
+    y = layers.LayerNormalization()(x)
+    x = x + layers.Dense(16)(layers.Dense(32, activation="gelu")(y))
     x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
     return keras.Model([rows, places], layers.Dense(10)(x))
 

@@ -334,3 +334,65 @@ def test_reports_print_through_rich():
     text = file.getvalue()
     for each in ("error an-error  [there]", "saw 2", "not known"):
         assert each in text
+
+
+class Noisy(cases.Batches):
+    """Draws random numbers wherever there are some."""
+
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        noise = random.random() + np.random.rand()
+        return x + 1e-3 * noise, y
+
+
+def test_data_that_draws_random_numbers_leaves_them_as_they_were():
+    model = cases.compiled(cases.mlp())
+    states = random.getstate(), str(np.random.get_state())
+    diagnose(model, Noisy(cases.pixels(), cases.digits()[1]), rows=300)
+    assert (random.getstate(), str(np.random.get_state())) == states
+
+
+@not_on_jax
+def test_rows_of_arrays_are_chosen_at_random():
+    x, y = cases.pixels(), cases.digits()[1]
+    order = np.argsort(y, kind="stable")
+    model = cases.compiled(cases.mlp())
+    report = diagnose(model, (x[order], y[order]), rows=cases.ROWS)
+    assert not report, str(report)
+
+
+@not_on_jax
+def test_rates_that_are_tried_are_the_multiples_that_the_finding_names():
+    model, data = cases.healthy("mlp", keras.optimizers.Adam(1e-8))
+    [finding] = diagnose(model, data, rows=cases.ROWS)
+    by_ten, by_hundred = (finding.numbers[f"change_at_{f}"] for f in (10, 100))
+    assert 5 * by_ten > by_hundred > 20 * by_ten
+
+
+@not_on_jax
+def test_what_probes_explain_is_of_rows_that_they_have_not_seen():
+    report = diagnose(*cases.CASES["labels-unrelated-to-inputs"].make(True))
+    assert report.findings[0].numbers["explained"] < 0.05
+
+
+class Autoencoder(keras.Model):
+    """Its loss is its own, and of the inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.code, self.pixels = layers.Dense(8), layers.Dense(64)
+
+    def call(self, x):
+        return self.pixels(self.code(x))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **_):
+        return ops.mean(ops.square(y_pred - x))
+
+
+def test_a_loss_of_the_models_own():
+    model = Autoencoder()
+    model(cases.pixels()[:1])
+    model.compile("adam")
+    report = diagnose(model, (cases.pixels(), cases.digits()[1]), rows=300)
+    assert not report, str(report)
+    assert {"gradients-vanish", "learning-rate-too-high"} <= set(report.checked)

@@ -500,5 +500,31 @@ FAULTS = [
         "return self.max_momentum, self.base_momentum, self.max_momentum",
         "return self.base_momentum, self.max_momentum, self.base_momentum",
         SCHEDULES,
+    # The doctor.
+    Fault(
+        "a look leaves the weights of its trial",
+        "doctor/keeping.py",
+        "                    variable.assign(value)",
+        "                    pass",
+        "tests/contract/test_doctor.py",
+        "changes_nothing",
+    ),
+    Fault(
+        "a probe that has seen the row it predicts",
+        "doctor/checks/relation.py",
+        """    found = hat / (1.0 - left)[:, None]
+    np.fill_diagonal(found, 0.0)
+""",
+        "    found = hat / (1.0 - left)[:, None]\n",
+        "tests/contract/test_doctor.py",
+        "probes_explain",
+    ),
+    Fault(
+        "what follows from another finding is reported beside it",
+        "doctor/diagnose.py",
+        "        if causes and seen:",
+        "        if False:",
+        "tests/contract/test_doctor.py",
+        "held_back",
     ),
 ]
