@@ -500,6 +500,7 @@ FAULTS = [
         "return self.max_momentum, self.base_momentum, self.max_momentum",
         "return self.base_momentum, self.max_momentum, self.base_momentum",
         SCHEDULES,
+    ),
     # The doctor.
     Fault(
         "a look leaves the weights of its trial",
