@@ -296,7 +296,7 @@ def test_thresholds_move_the_line():
         ({"model": 3}, TypeError, "`model`"),
         ({"model": keras.Sequential([layers.Dense(1)])}, ValueError, "must be built"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_wrong_arguments_are_refused(arguments, error, words):
     model, data = cases.healthy("mlp")
