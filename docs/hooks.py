@@ -28,6 +28,8 @@ from keras_adamx.core.codecs import STATE_DTYPES
 from keras_adamx.core.schedules import Schedule
 from keras_adamx.core.transforms import Transform
 from keras_adamx.doctor.checks import CHECKS
+from keras_adamx.doctor.registry import Check
+from keras_adamx.doctor.symptoms import SYMPTOMS
 from keras_adamx.documentation import (
     KERNEL,
     argument_texts,
@@ -562,7 +564,7 @@ def search_table() -> str:
     return table(["optimizer", "learning rate", "others"], rows)
 
 
-def finding_table() -> str:
+def finding_table(checks: list[Check]) -> str:
     """What each finding means, what to do, its cost and the test that plants it."""
     test = "test_a_planted_fault_is_found"
     rows = [
@@ -573,7 +575,7 @@ def finding_table() -> str:
             check.cost,
             f"`{test}[{check.code}]`",
         ]
-        for check in CHECKS
+        for check in checks
     ]
     return table(["finding", "what it means", "try first", "cost", "test"], rows)
 
@@ -584,7 +586,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "defaults": default_table,
     "functions": function_table,
     "search": search_table,
-    "findings": finding_table,
+    "findings": functools.partial(finding_table, CHECKS),
+    "symptoms": functools.partial(finding_table, SYMPTOMS),
     "transforms": transform_table,
     **{
         f"schedules_{family}": functools.partial(schedule_sections, family)

@@ -152,10 +152,9 @@ class Doctor(keras.callbacks.Callback):
         if course is None:
             return
         course.epochs.append({n: float(v) for n, v in (logs or {}).items()})
-        course.unmoved = {
-            path_of(v): float(np.mean(_elements(v) == self._weights[path_of(v)]))
-            for v in self._of_16_bits
-        }
+        for v in self._of_16_bits:
+            same = _elements(v) == self._weights[path_of(v)]
+            course.unmoved[path_of(v)] = (same.size, int(np.sum(same)))
         if self._watch is not None:
             course.denominators = _denominators(course.optimizer)
         self._look(f"epoch {epoch + 1}")
@@ -168,8 +167,9 @@ class Doctor(keras.callbacks.Callback):
 
     @property
     def _of_16_bits(self) -> list[Any]:
-        variables = self.model.trainable_variables
-        return [v for v in variables if v.dtype in rounding.LOW_PRECISION]
+        course, variables = self._course, self.model.trainable_variables
+        low = [v for v in variables if v.dtype in rounding.LOW_PRECISION]
+        return [v for v in low if course is not None and course.is_matrix(path_of(v))]
 
     def _measured(self, batch: int) -> Step:
         rate = rate_in_fit(self.model, any_optimizer_of(self.model))

@@ -150,7 +150,9 @@ class OptimizerMonitor(keras.callbacks.Callback):
         if self._by_layer:
             layers: dict[str, list[Measures]] = {}
             for m in measured:
-                layers.setdefault(m.layer, []).append(m)
+                # Not the name of the model, which a loaded one may have lost.
+                layer = m.layer.removeprefix(f"{self.model.name}/")
+                layers.setdefault(layer, []).append(m)
             for layer, members in layers.items():
                 for name, value in _norms(members).items():
                     found[f"{name}/{layer}"] = value

@@ -14,6 +14,9 @@ from keras_adamx.core.measures import Measures
 from keras_adamx.core.slots import Weights
 from keras_adamx.doctor.thresholds import CourseThresholds
 
+# Losses that are the beginning: more of them would have fallen, fewer are noise.
+_FIRST = 5
+
 
 class Step(NamedTuple):
     """What was measured of one step.
@@ -79,8 +82,9 @@ class Course:
         self.highest_rate = 0.0
         # Logs of epochs.
         self.epochs: list[dict[str, float]] = []
-        # Share of the elements of weights of 16 bits that an epoch left as they were.
-        self.unmoved: dict[str, float] = {}
+        # Matrices of 16 bits: elements that were compared, and those of them that the
+        # epoch left as they were.
+        self.unmoved: dict[str, tuple[int, int]] = {}
         # For each variable, root mean square of what the rule divides by, and the share
         # of its elements that is below epsilon.
         self.denominators: dict[str, tuple[float, float]] = {}
@@ -117,8 +121,13 @@ class Course:
 
     @property
     def initial_loss(self) -> float:
-        """The median of the first losses."""
-        return float(np.median(self.first_losses)) if self.first_losses else math.nan
+        """The median of the first losses, if the first step does not spoil them."""
+        first = self.first_losses[:_FIRST]
+        if not first:
+            return math.nan
+        longest = max((s.update_ratio for s in self.first_steps[:_FIRST]), default=0.0)
+        spoilt = longest > self.thresholds.large_update
+        return min(float(np.median(first)), first[0] if spoilt else math.inf)
 
     @property
     def level(self) -> float:
@@ -129,6 +138,11 @@ class Course:
     def is_learnt(self) -> bool:
         """Whether the loss is so far below its beginning that little is left."""
         return self.level < self.thresholds.learnt * self.initial_loss
+
+    def pace(self, steps: Iterable[Step]) -> float:
+        """The median of how far steps move the weights, in units of their norm."""
+        ratios = [step.update_ratio for step in steps if step.measures]
+        return float(np.median(ratios)) if ratios else 0.0
 
     @property
     def measured(self) -> list[Step]:

@@ -102,9 +102,9 @@ class CourseThresholds(_Numbers):
             batches not to matter.
         learnt: A loss below this share of its beginning is learnt well enough that
             noise, stillness and small gradients are no faults.
-        divergence: Factor by which the loss may rise above its beginning.
-        oscillation: Median jump of the loss from one batch to the next, in units of
-            its level, while it is not learnt. Batches of 32 give some 0.2 at the start.
+        divergence: Factor by which the loss may rise above its first batches.
+        long_step: Norm of a step in units of the norm of all weights, with which a loss
+            that does not fall jumps to and fro. Adam at its default has about 0.01.
         plateau: Least part of the loss that has to be gone after `plateau_batches`.
         plateau_batches: Batches after which a loss that stands still is a plateau.
         explosion: Factor by which gradients may grow over the beginning. While a model
@@ -138,12 +138,12 @@ class CourseThresholds(_Numbers):
     window: int = count(20, at_least=4)
     learnt: float = _number(0.3, above=0.0, below=1.0)
     divergence: float = _number(2.0, above=1.0)
-    oscillation: float = _number(0.7, above=0.0)
+    long_step: float = _number(0.05, above=0.0)
     plateau: float = _number(0.02, above=0.0, below=1.0)
     plateau_batches: int = count(150)
     explosion: float = _number(100.0, above=1.0)
     depth_ratio: float = _number(1e4, above=1.0)
-    large_update: float = _number(0.5, above=0.0)
+    large_update: float = _number(0.2, above=0.0)
     small_update: float = _number(1e-7, above=0.0)
     unmoved: float = _number(0.9, above=0.0, below=1.0)
     overfitting: float = _number(1.5, above=1.0)

@@ -16,6 +16,26 @@ def _layers(step: Step, norm: str) -> list[str]:
 
 
 @symptom(
+    "steps-skipped",
+    severity="warning",
+    means='Gradients were not finite, and `nonfinite="skip"` has left them out.',
+    why="batches that are skipped teach nothing, and they have a cause",
+    advice="those batches; in float16 a few at the start are usual, while the loss "
+    "scale is found",
+    cost="one number a batch",
+)
+def skipped(course: Course) -> Iterator[Seen | Unable]:
+    """Steps that were not made."""
+    if not course.last_steps or not course.last_steps[-1].skipped_steps:
+        return
+    number = course.last_steps[-1].skipped_steps
+    layers = [m.layer for m in course.last_steps[-1].measures or () if m.nonfinite > 0]
+    where = f"the gradient of '{layers[-1]}'" if layers else "the gradients"
+    saw = f"{number} of {course.seen} steps were skipped"
+    yield Seen(where, saw, {"skipped": number})
+
+
+@symptom(
     "training-not-finite",
     severity="error",
     means="The loss has become NaN or infinite.",
@@ -24,6 +44,7 @@ def _layers(step: Step, norm: str) -> list[str]:
     "or in a denominator), a lower learning rate, `global_clipnorm=1.0`, and "
     '`nonfinite="skip"` if single batches are to blame',
     cost="one number a batch",
+    explained_by=("steps-skipped",),
 )
 def not_finite(course: Course) -> Iterator[Seen | Unable]:
     """The loss is no number any more."""
@@ -53,23 +74,3 @@ def not_finite(course: Course) -> Iterator[Seen | Unable]:
         yield Unable("the layers", "the optimizer is not measured")
     saw = f"the loss of batch {course.seen - 1} is {course.last_losses[-1]}; {began}"
     yield Seen(where, saw, {"batch": course.seen - 1})
-
-
-@symptom(
-    "steps-skipped",
-    severity="warning",
-    means='Gradients were not finite, and `nonfinite="skip"` has left them out.',
-    why="batches that are skipped teach nothing, and they have a cause",
-    advice="those batches; in float16 a few at the start are usual, while the loss "
-    "scale is found",
-    cost="one number a batch",
-)
-def skipped(course: Course) -> Iterator[Seen | Unable]:
-    """Steps that were not made."""
-    if not course.last_steps or not course.last_steps[-1].skipped_steps:
-        return
-    number = course.last_steps[-1].skipped_steps
-    layers = [m.layer for m in course.last_steps[-1].measures or () if m.nonfinite > 0]
-    where = f"the gradient of '{layers[-1]}'" if layers else "the gradients"
-    saw = f"{number} of {course.seen} steps were skipped"
-    yield Seen(where, saw, {"skipped": number})

@@ -22,36 +22,41 @@ from keras_adamx.doctor.registry import Seen, Unable, symptom
 )
 def diverges(course: Course) -> Iterator[Seen | Unable]:
     """The level of the loss rises above its beginning."""
-    if not course.is_warm or not math.isfinite(course.level):
+    if len(course.first_losses) < course.thresholds.window:
+        return
+    if not course.initial_loss > 0 or not math.isfinite(course.level):
         return
     factor = course.level / course.initial_loss
-    if course.initial_loss > 0 and factor > course.thresholds.divergence:
+    if factor > course.thresholds.divergence:
         saw = f"the last {course.thresholds.window} losses have the median "
-        saw += f"{course.level:.4g}, {factor:.1f} times that of the first ones"
+        saw += f"{course.level:.4g}, {factor:.3g} times what they began with"
         yield Seen("the loss", saw, {"level": course.level, "factor": factor})
 
 
 @symptom(
     "loss-oscillates",
     severity="warning",
-    means="The loss jumps from batch to batch and does not fall.",
+    means="The loss goes up and down and does not fall, and the steps are long.",
     why="steps that are too long jump from one side of the valley to the other",
     advice="a learning rate three to ten times lower, then larger batches, then a "
     "shorter memory (`beta_1`, `momentum`)",
-    cost="one number a batch",
+    cost="two norms a variable and step",
     explained_by=("loss-diverges", "training-not-finite"),
 )
 def oscillates(course: Course) -> Iterator[Seen | Unable]:
-    """Large jumps at a level that is not learnt."""
-    if not course.is_warm or course.is_learnt or not course.level > 0:
+    """Long steps at a level that does not fall."""
+    if course.last_steps and not course.measured:
+        yield Unable("the steps", "the optimizer is none of keras_adamx")
+    if not course.is_warm or not course.measured or not course.level > 0:
         return
-    jumps = np.abs(np.diff(list(course.last_losses)))
-    size = float(np.median(jumps)) / course.level
-    fallen = course.initial_loss - course.level
-    if size > course.thresholds.oscillation and fallen < 0.5 * course.initial_loss:
-        saw = f"from one batch to the next the loss changes by {size:.0%} of its level"
-        saw += f", {course.level:.4g}"
-        yield Seen("the loss", saw, {"jump": size, "level": course.level})
+    changes = np.sign(np.diff(list(course.last_losses)))
+    turns = float(np.mean(changes[1:] != changes[:-1]))
+    pace, fallen = course.pace(course.measured), 1 - course.level / course.initial_loss
+    if turns > 0.5 and fallen < 0.3 and pace > course.thresholds.long_step:
+        saw = f"at a level of {course.level:.4g}, which began at "
+        saw += f"{course.initial_loss:.4g}, it turns after {turns:.0%} of the batches; "
+        saw += f"steps have {pace:.2g} times the norm of the weights"
+        yield Seen("the loss", saw, {"turns": turns, "pace": pace})
 
 
 @symptom(

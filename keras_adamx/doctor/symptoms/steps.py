@@ -123,7 +123,7 @@ def updates_too_small(course: Course) -> Iterator[Seen | Unable]:
         return
     if steps[-1].learning_rate < course.highest_rate:
         return  # A schedule makes them small, on purpose.
-    ratio = float(np.median([step.update_ratio for step in steps]))
+    ratio = course.pace(steps)
     if ratio < course.thresholds.small_update:
         saw = f"they have {ratio:.2g} times the norm of the weights, at a learning rate"
         saw += f" of {steps[-1].learning_rate:.3g}"
@@ -144,9 +144,9 @@ def weights_not_moving(course: Course) -> Iterator[Seen | Unable]:
     """Low precision swallows the steps."""
     if not course.unmoved:
         return
-    share = float(np.median(list(course.unmoved.values())))
+    compared, unmoved = np.sum(list(course.unmoved.values()), axis=0)
+    share = float(unmoved / compared)
     if share > course.thresholds.unmoved and not course.is_learnt:
-        worst = max(course.unmoved, key=course.unmoved.__getitem__)
-        saw = f"{share:.0%} of the elements (median of {len(course.unmoved)} variables)"
-        saw += f" are what they were an epoch ago; '{worst}' is the worst"
+        saw = f"{share:.0%} of the elements of {len(course.unmoved)} matrices of 16 "
+        saw += "bits are what they were an epoch ago"
         yield Seen("the weights", saw, {"unmoved": share})
