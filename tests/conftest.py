@@ -55,6 +55,11 @@ hypothesis.settings.load_profile("some")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a run be for some of the optimizers only."""
     parser.addoption(
+        "--part",
+        default="0/1",
+        help="which part of the deliberate faults to try: 2/5 for the third of five",
+    )
+    parser.addoption(
         "--optimizers",
         default=",".join(problem.OPTIMIZERS),
         help="names of optimizers, for tests that run for each: adamw,muon",
@@ -94,13 +99,18 @@ def left_to_torch(item: pytest.Item, number: int) -> bool:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """Skip what is marked for another backend; mark what is left to PyTorch."""
     numbers: collections.Counter[str] = collections.Counter()
+    part, parts = map(int, config.getoption("--part").split("/"))
     for item in items:
         test = item.nodeid.partition("[")[0]
         if left_to_torch(item, numbers[test]):
             item.add_marker(pytest.mark.everywhere)
+        if item.path.name == "test_mutation.py" and numbers[test] % parts != part:
+            item.add_marker(pytest.mark.skip("in another part"))
         numbers[test] += 1
         marker = item.get_closest_marker("backend")
         if marker is not None and BACKEND not in marker.args:

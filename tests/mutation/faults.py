@@ -315,7 +315,7 @@ FAULTS = [
     ),
     Fault(
         "the global norm is that of one variable",
-        "core/program.py",
+        "core/clipping.py",
         "return ops.sqrt(arithmetic.sum_of_squares(tensors))",
         "return ops.sqrt(arithmetic.sum_of_squares(tensors[:1]))",
         "tests/contract/test_step.py",
@@ -323,7 +323,7 @@ FAULTS = [
     ),
     Fault(
         "clipping by norm scales small gradients up",
-        "core/program.py",
+        "core/clipping.py",
         "return gradient * (bound / arithmetic.maximum(norm, bound))",
         "return gradient * (bound / norm)",
         "tests/contract/test_step.py",
@@ -416,7 +416,7 @@ FAULTS = [
     Fault(
         "trained weights are lost when averages are put in",
         "core/evaluation.py",
-        "backend.assign([(optimizer.trained[entry.position], entry.variable)])",
+        "backend.assign([(optimizer.trained[str(entry.position)], entry.variable)])",
         "pass",
         "tests/contract/test_evaluation.py",
         "disturbed",
@@ -464,6 +464,23 @@ FAULTS = [
         "(count >= 1)",
         "tests/contract/test_plots.py",
         "length",
+    ),
+    # The monitor and the doctor.
+    Fault(
+        "the clipped gradient is measured",
+        "core/program.py",
+        "vector, given[i], gradients[i], moved",
+        "vector, gradients[i], gradients[i], moved",
+        "tests/contract/test_monitor.py",
+        "numbers_of_each_step",
+    ),
+    Fault(
+        "a symptom is reported beside its cause",
+        "callbacks/doctor.py",
+        "causes = self._codes & set(symptom.explained_by)",
+        "causes = set()",
+        "tests/contract/test_doctor_callback.py",
+        "planted",
     ),
     # Schedules.
     Fault(
