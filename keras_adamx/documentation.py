@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_adamx import registry
 from keras_adamx.core.optimizer import Optimizer
-from keras_adamx.registry import get, list_optimizers
 
 HEADINGS = ("Args", "Returns", "Raises", "Example", "Source")
 LABELS = ("State", "When to use")
@@ -52,8 +52,8 @@ class ArgumentText(NamedTuple):
 
 def optimizers() -> dict[str, type]:
     """The package's classes, under the names that `list_optimizers` gives."""
-    classes = {str(name): type(get(str(name))) for name in list_optimizers()}
-    return {n: c for n, c in classes.items() if c.__module__.startswith("keras_adamx.")}
+    found = sorted(registry.classes().items())
+    return {n: c for n, c in found if c.__module__.startswith("keras_adamx.")}
 
 
 def parsed(doc: str) -> tuple[str, dict[str, str]]:

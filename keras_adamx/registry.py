@@ -16,7 +16,7 @@ def _subclasses(cls: type[Optimizer]) -> Iterator[type[Optimizer]]:
         yield from _subclasses(subclass)
 
 
-def _classes() -> dict[str, type[Optimizer]]:
+def classes() -> dict[str, type[Optimizer]]:
     """Every public optimizer class under its name in lower case."""
     return {
         cls.__name__.lower(): cls
@@ -41,11 +41,11 @@ def list_optimizers(
         >>> keras_adamx.list_optimizers("*adam*")
         ['adam', 'adamax', 'adamw', 'nadam', 'schedulefreeadamw']
     """
-    classes = _classes()
-    names = sorted(fnmatch.filter(classes, pattern.lower()))
+    found = classes()
+    names = sorted(fnmatch.filter(found, pattern.lower()))
     if not with_description:
         return names
-    return [(n, (classes[n].__doc__ or "").strip().split("\n")[0]) for n in names]
+    return [(n, (found[n].__doc__ or "").strip().split("\n")[0]) for n in names]
 
 
 def get(name: str, /, **arguments: Any) -> Optimizer:
@@ -67,12 +67,11 @@ def get(name: str, /, **arguments: Any) -> Optimizer:
 
 def class_of(name: str) -> type[Optimizer]:
     """The class of a name, in any case, or an error."""
-    classes = _classes()
-    if not isinstance(name, str) or name.lower() not in classes:
-        close = difflib.get_close_matches(str(name).lower(), classes)
+    found = classes()
+    if not isinstance(name, str) or name.lower() not in found:
+        close = difflib.get_close_matches(str(name).lower(), found)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
-            f"There is no optimizer {name!r}.{hint} Allowed: "
-            f"{', '.join(sorted(classes))}"
+            f"There is no optimizer {name!r}.{hint} Allowed: {', '.join(sorted(found))}"
         )
-    return classes[name.lower()]
+    return found[name.lower()]

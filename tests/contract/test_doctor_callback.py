@@ -100,8 +100,9 @@ def test_a_gradient_that_is_not_finite_is_located():
         layer.kernel.assign([[1.0]])
     model.compile(keras_adamx.SGD(1e-3), "mse")
     x = np.ones((96, 1), "float32")
+    y = np.ones((96, 1), "float32")
     x[32:64] = 0.0
-    report = fit(Training(model, x, x, 1)).report()
+    report = fit(Training(model, x, y, 1)).report()
     [finding] = report.findings
     assert finding.code == "training-not-finite"
     assert finding.where == "the gradient of 'at_the_root'"
