@@ -35,9 +35,9 @@ test: test-tensorflow test-jax
 test-tensorflow test-jax test-torch: test-%: $(VENV)/examples-installed $(VENV)/jax-installed $(VENV)/test-installed
 	KERAS_BACKEND=$* $(PYTEST) $(PYTEST_ARGS)
 
-# Slow tests, and every example on a small setting.
+# Slow tests, and every example on a small setting; "few" is part of "all".
 test-examples: $(VENV)/examples-installed $(VENV)/jax-installed $(VENV)/test-installed
-	KERAS_BACKEND=tensorflow $(PYTEST) --quiet -n 2 --dist loadfile -m "examples or slow"
+	KERAS_BACKEND=tensorflow $(PYTEST) --quiet -n 2 --dist loadfile -m "examples or slow" -k "not few"
 
 lint: $(VENV)/dev-installed
 	$(BIN)/ruff check .
