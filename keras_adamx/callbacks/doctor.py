@@ -15,7 +15,7 @@ from keras_adamx.core.bridge import path_of, rate_in_fit
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import SQUARE_MEAN
 from keras_adamx.core.values import Entry
-from keras_adamx.doctor.course import Course, Step
+from keras_adamx.doctor.course import Course, Denominator, Step
 from keras_adamx.doctor.registry import Check, Seen, Unable
 from keras_adamx.doctor.report import Finding, Report, Skipped, show
 from keras_adamx.doctor.symptoms import SYMPTOMS
@@ -79,7 +79,9 @@ class Doctor(keras.callbacks.Callback):
         self._watch: Watch | None = None
         self._course: Course | None = None
         self._findings: list[Finding] = []
+        # What could not be judged, and what follows from another finding.
         self._unable: dict[tuple[str, str], Skipped] = {}
+        self._held_back: dict[tuple[str, str], Skipped] = {}
 
     def report(self) -> Report:
         """What was found in the last `fit`, or so far in the one that runs.
@@ -90,9 +92,10 @@ class Doctor(keras.callbacks.Callback):
         """
         if self._course is None:
             return Report()
-        skipped = [s for s in self._unable.values() if s.code not in self._codes]
-        missed = {s.code for s in skipped if not s.reason.startswith("held back")}
+        missed = {s.code for s in self._unable.values()} - self._codes
         checked = [s.code for s in SYMPTOMS if s.code not in missed]
+        left_out = (*self._unable.values(), *self._held_back.values())
+        skipped = [s for s in left_out if s.code not in self._codes]
         looked_at = f"{self._course.seen} batches"
         return Report(self._findings, checked, skipped, looked_at)
 
@@ -106,11 +109,11 @@ class Doctor(keras.callbacks.Callback):
         super().set_model(model)
         optimizer = any_optimizer_of(model)
         # Some releases of Keras count the variables before `on_train_begin`.
-        if isinstance(optimizer, Optimizer):
-            self._watch = Watch(model, optimizer)
+        ours = isinstance(optimizer, Optimizer)
+        self._watch = Watch(model, optimizer) if ours else None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._findings, self._unable = [], {}
+        self._findings, self._unable, self._held_back = [], {}, {}
         self._course = None
         if self._watch is not None:
             self._watch.begin()
@@ -183,20 +186,16 @@ class Doctor(keras.callbacks.Callback):
             if symptom.code in self._codes:
                 continue
             for each in symptom.run(self._course):
-                if isinstance(each, Unable):
-                    self._leave_out(symptom, *each)
-                    continue
+                key = (symptom.code, each.where)
                 causes = self._codes & set(symptom.explained_by)
-                if causes:
+                if isinstance(each, Unable):
+                    self._unable.setdefault(key, Skipped(*key, each.reason))
+                elif causes:
                     cause = min(causes)
                     reason = f"held back, since it follows from {cause}: {each.saw}"
-                    self._leave_out(symptom, each.where, reason)
+                    self._held_back.setdefault(key, Skipped(*key, reason))
                 else:
                     self._report(symptom, each, when)
-
-    def _leave_out(self, symptom: Check, where: str, reason: str) -> None:
-        key = (symptom.code, where)
-        self._unable.setdefault(key, Skipped(symptom.code, where, reason))
 
     def _report(self, symptom: Check, seen: Seen, when: str) -> None:
         finding = symptom.finding(seen)
@@ -211,7 +210,7 @@ def _elements(variable: Any) -> np.ndarray:
     return np.array(ops.convert_to_numpy(ops.cast(flat, "float32")))
 
 
-def _denominators(optimizer: Any) -> dict[str, tuple[float, float]]:
+def _denominators(optimizer: Any) -> dict[str, Denominator]:
     """What rules divide by, where it is the root of a mean of squared gradients."""
     updates = int(ops.convert_to_numpy(optimizer.iterations))
     found = {}
@@ -222,7 +221,7 @@ def _denominators(optimizer: Any) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _denominator(entry: Entry, updates: int) -> tuple[float, float] | None:
+def _denominator(entry: Entry, updates: int) -> Denominator | None:
     rule = entry.settings.rule
     epsilon = getattr(rule, "epsilon", None)
     slots = [s for s in entry.slots if s.holds == SQUARE_MEAN and s.shape is None]
@@ -239,4 +238,4 @@ def _denominator(entry: Entry, updates: int) -> tuple[float, float] | None:
         return None
     inside = getattr(rule, "epsilon_placement", "outside") == "inside"
     below = np.mean((moment if inside else np.sqrt(moment)) < epsilon)
-    return float(np.sqrt(np.mean(moment))), float(below)
+    return Denominator(float(np.sqrt(np.mean(moment))), float(below), epsilon)

@@ -44,6 +44,20 @@ class Step(NamedTuple):
         return self.norm("step_norm") / weights if weights else 0.0
 
 
+class Denominator(NamedTuple):
+    """What the rule of a variable divides by.
+
+    Attributes:
+        root: Root mean square of its elements.
+        below: Share of the elements that is below epsilon.
+        epsilon: What is added to it.
+    """
+
+    root: float
+    below: float
+    epsilon: float
+
+
 class Course:
     """What `callbacks.Doctor` has seen of a training.
 
@@ -85,9 +99,8 @@ class Course:
         # Matrices of 16 bits: elements that were compared, and those of them that the
         # epoch left as they were.
         self.unmoved: dict[str, tuple[int, int]] = {}
-        # For each variable, root mean square of what the rule divides by, and the share
-        # of its elements that is below epsilon.
-        self.denominators: dict[str, tuple[float, float]] = {}
+        # What the rule divides by, where it is a root of squared gradients.
+        self.denominators: dict[str, Denominator] = {}
 
     def add_loss(self, loss: float, batches: int = 1) -> None:
         """One more loss: that of a batch, or the mean of several."""

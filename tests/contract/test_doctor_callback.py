@@ -121,6 +121,34 @@ def test_with_an_optimizer_of_keras():
     assert fit(faulty).report().codes == ["training-not-finite"]
 
 
+@pytest.mark.backend("torch")
+def test_a_doctor_for_one_model_after_another():
+    """Nothing of the optimizer that was watched before is taken for that of now."""
+    doctor = fit(made("training-not-finite", False)._replace(epochs=1))
+    other = course_cases.training(keras.optimizers.Adam())
+    other.model.fit(other.x, other.y, verbose=0, callbacks=[doctor])
+    skipped = {each.code for each in doctor.report().skipped}
+    assert {"gradients-explode", "overfitting"} <= skipped
+    assert "overfitting" not in doctor.report().checked
+
+
+@pytest.mark.backend("torch")
+def test_what_follows_is_held_back_and_was_checked():
+    report = fit(made("schedule-ended-early", True)).report()
+    assert report.codes == ["schedule-ended-early"]
+    first = fit(made("steps-skipped", True)).report()
+    [held] = [s for s in first.skipped if s.code == "training-not-finite"]
+    assert "follows from steps-skipped" in held.reason
+    assert "training-not-finite" in first.checked
+
+
+@pytest.mark.backend("torch")
+def test_epsilon_of_an_inner_rule():
+    """Muon has AdamW for vectors: what it divides by is that of the inner rule."""
+    training = course_cases.training(keras_adamx.Muon(epsilon=1.0))
+    assert set(fit(training).report().codes) <= {"epsilon-dominates"}
+
+
 def test_findings_are_printed_once(capsys):
     fit(made("training-not-finite", True), verbose=True)
     printed = capsys.readouterr().out

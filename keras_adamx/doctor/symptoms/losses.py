@@ -92,17 +92,20 @@ def plateau(course: Course) -> Iterator[Seen | Unable]:
 def overfitting(course: Course) -> Iterator[Seen | Unable]:
     """The distance between training and validation grows."""
     losses = [e.get("val_loss", math.nan) for e in course.epochs]
-    if not losses or not np.isfinite(losses).any():
+    trained = [e.get("loss", math.nan) for e in course.epochs]
+    if losses and np.isnan(losses).all():
+        yield Unable("the validation loss", "there is none")
+    if not np.isfinite(losses).any():
         return
     best = int(np.nanargmin(losses))
     now, lowest = losses[-1], losses[best]
     since = len(losses) - 1 - best
-    falls = course.epochs[-1]["loss"] < course.epochs[best]["loss"]
+    falls = trained[-1] < trained[best]
     high = now > course.thresholds.overfitting * lowest
     if since >= course.thresholds.patience and high and falls:
         saw = f"the validation loss was {lowest:.4g} in epoch {best + 1} and is "
         saw += f"{now:.4g} in epoch {len(losses)}; the training loss went from "
-        saw += f"{course.epochs[best]['loss']:.4g} to {course.epochs[-1]['loss']:.4g}"
+        saw += f"{trained[best]:.4g} to {trained[-1]:.4g}"
         yield Seen("the validation loss", saw, {"best": lowest, "now": now})
 
 

@@ -23,12 +23,11 @@ def epsilon_dominates(course: Course) -> Iterator[Seen | Unable]:
     """Second moments below epsilon."""
     if not course.denominators or course.is_learnt:
         return
-    shares = {path: share for path, (_, share) in course.denominators.items()}
-    share = float(np.median(list(shares.values())))
+    found = list(course.denominators.values())
+    share = float(np.median([each.below for each in found]))
     if share > course.thresholds.epsilon_share:
         saw = f"{share:.0%} of the elements of its denominators (median of "
-        saw += f"{len(shares)} variables) are below epsilon="
-        saw += f"{course.optimizer.epsilon:g}"
+        saw += f"{len(found)} variables) are below epsilon={found[0].epsilon:g}"
         yield Seen("the optimizer", saw, {"share": share})
 
 
@@ -49,8 +48,8 @@ def not_settled(course: Course) -> Iterator[Seen | Unable]:
         return
     now = course.rms_of_gradients()
     ratios = {
-        path: root / now[path]
-        for path, (root, _) in course.denominators.items()
+        path: each.root / now[path]
+        for path, each in course.denominators.items()
         if now.get(path, 0.0) > 0
     }
     if not ratios:
