@@ -309,19 +309,6 @@ def set_training_modes(modes: list[tuple[Any, bool]]) -> None:
         module.training = training
 
 
-_SEED_GENERATOR = "global_seed_generator"
-
-
-def global_seed_generator() -> Any:
-    """What Keras draws from where no seed is given; None before the first time."""
-    return global_state.get_global_attribute(_SEED_GENERATOR)
-
-
-def set_global_seed_generator(generator: Any) -> None:
-    """Let Keras draw from another generator, or from a new one when it needs it."""
-    global_state.set_global_attribute(_SEED_GENERATOR, generator)
-
-
 def _takes_argument(function: Any) -> bool:
     """Whether a callable cannot do without the step: `lambda rate=rate: rate` can."""
     try:

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
+from keras_adamx.core.keeping import kept_random_states
 from keras_adamx.doctor import checks
 from keras_adamx.doctor.examination import Examination
-from keras_adamx.doctor.keeping import kept_random_states
 from keras_adamx.doctor.registry import CannotJudgeError, Check, Seen, Unable
 from keras_adamx.doctor.report import Finding, Report, Skipped
 from keras_adamx.doctor.sample import take

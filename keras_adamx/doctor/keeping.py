@@ -1,24 +1,17 @@
-"""Everything as it was, whatever was tried in between."""
+"""A model as it was, whatever was tried with it in between."""
 
 from __future__ import annotations
 
 import contextlib
-import random
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_adamx.core import backend
-from keras_adamx.core.bridge import fresh_loss, kept_global_seed
-
-
-def array_of(value: Any) -> np.ndarray:
-    """A copy of a variable or tensor."""
-    return np.array(ops.convert_to_numpy(value))
+from keras_adamx.core.bridge import fresh_loss
+from keras_adamx.core.keeping import kept_values
 
 
 def optimizer_of(model: keras.Model) -> Any:
@@ -34,32 +27,15 @@ def variables_of(model: keras.Model) -> list[Any]:
 
 
 @contextlib.contextmanager
-def kept_random_states() -> Iterator[None]:
-    """Random states of Python, NumPy, Keras and the backend stay as they are."""
-    state, numpy_state = random.getstate(), np.random.get_state()
-    with kept_global_seed(), backend.randomness_kept():
-        try:
-            yield
-        finally:
-            random.setstate(state)
-            np.random.set_state(numpy_state)
-
-
-@contextlib.contextmanager
 def kept(model: keras.Model, loss: Any = None) -> Iterator[dict[int, np.ndarray]]:
     """A context in which a model may be trained; it gives the values to come back.
 
     Weights, optimizer, statistics, seeds, metrics and losses are as before afterwards,
     to the bit.
     """
-    before = [(variable, array_of(variable)) for variable in variables_of(model)]
-    with fresh_loss(model, loss), warnings.catch_warnings():
+    values = kept_values(variables_of(model))
+    with values as before, fresh_loss(model, loss), warnings.catch_warnings():
         # What Keras warns of is a finding here.
         for words in ("received `from_logits=True`", "using a softmax over axis"):
             warnings.filterwarnings("ignore", message=f"(?s).*{words}")
-        try:
-            yield {id(variable): value for variable, value in before}
-        finally:
-            for variable, value in before:
-                if array_of(variable).tobytes() != value.tobytes():
-                    variable.assign(value)
+        yield before

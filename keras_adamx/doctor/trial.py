@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from keras_adamx.core import backend
+from keras_adamx.core.keeping import array_of
 from keras_adamx.doctor.gradients import FAILURES
-from keras_adamx.doctor.keeping import array_of, kept, optimizer_of
+from keras_adamx.doctor.keeping import kept, optimizer_of
 from keras_adamx.doctor.registry import CannotJudgeError
 
 if TYPE_CHECKING:

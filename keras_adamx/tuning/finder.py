@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-import random
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_adamx.core import backend, bridge
+from keras_adamx.core.keeping import kept_random_states, kept_values
 from keras_adamx.tuning.curve import RangeTest, smoothed
 
 # What `fit` sets on a model beside its variables.
@@ -312,30 +312,9 @@ def _first_batch(data: dict[str, Any], size: int | None) -> Any:
 
 
 @contextlib.contextmanager
-def _randomness_kept() -> Iterator[None]:
-    """Let Python, NumPy and Keras draw the same random numbers afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    generator = bridge.global_seed_generator()
-    state = None if generator is None else _array(generator.state)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        bridge.set_global_seed_generator(generator)
-        if generator is not None:
-            generator.state.assign(state)
-
-
-@contextlib.contextmanager
 def _left_alone(model: Any) -> Iterator[None]:
     """Put back what a test changes beside the variables of the model."""
-    with (
-        backend.randomness_kept(),
-        _randomness_kept(),
-        bridge.loss_only(model),
-        _attributes_kept(model),
-    ):
+    with kept_random_states(), bridge.loss_only(model), _attributes_kept(model):
         yield
 
 
@@ -359,18 +338,11 @@ def _attributes_kept(model: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _variables_kept(model: Any) -> Iterator[None]:
     """Put back the values of all variables of a model and of its metrics."""
-    variables = {id(v): v for v in (*model.variables, *model.metrics_variables)}
-    kept = [(variable, _array(variable)) for variable in variables.values()]
-    try:
-        yield
-    finally:
-        bridge.end_fit(model)
-        for variable, value in kept:
-            variable.assign(value)
-
-
-def _array(variable: Any) -> np.ndarray:
-    return np.array(ops.convert_to_numpy(backend.whole(variable)))
+    with kept_values([*model.variables, *model.metrics_variables]):
+        try:
+            yield
+        finally:
+            bridge.end_fit(model)
 
 
 def _check_arguments(

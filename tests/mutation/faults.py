@@ -521,9 +521,9 @@ FAULTS = [
     # The doctor.
     Fault(
         "a look leaves the weights of its trial",
-        "doctor/keeping.py",
-        "                    variable.assign(value)",
-        "                    pass",
+        "core/keeping.py",
+        "            variable.assign(before[key])",
+        "            pass",
         "tests/contract/test_doctor.py",
         "changes_nothing",
     ),
