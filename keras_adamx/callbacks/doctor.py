@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_adamx.callbacks.watching import Watch, any_optimizer_of
 from keras_adamx.core import backend, rounding
+from keras_adamx.core.arguments import count
 from keras_adamx.core.bridge import path_of, rate_in_fit
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import SQUARE_MEAN
@@ -52,6 +53,8 @@ class Doctor(keras.callbacks.Callback):
         []
     """
 
+    every: int = count(1)
+
     def __init__(
         self,
         every: int = 1,
@@ -60,20 +63,12 @@ class Doctor(keras.callbacks.Callback):
         verbose: bool = True,
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int):
-            raise TypeError(
-                f"Doctor: argument `every` must be an integer >= 1. Received: {every!r}"
-            )
-        if every < 1:
-            raise ValueError(
-                f"Doctor: argument `every` must be an integer >= 1. Received: {every!r}"
-            )
+        self.every = every
         if thresholds is not None and not isinstance(thresholds, CourseThresholds):
             raise TypeError(
                 "Doctor: argument `thresholds` must be a CourseThresholds or None. "
                 f"Received: {thresholds!r}"
             )
-        self._every = every
         self._thresholds = thresholds or CourseThresholds()
         self._verbose = verbose
         self._watch: Watch | None = None
@@ -142,7 +137,7 @@ class Doctor(keras.callbacks.Callback):
         self._so_far = (batch + 1, float(logs["loss"]) * (batch + 1))
         more = self._so_far[0] - number
         course.add_loss((self._so_far[1] - total) / more, more)
-        if (batch + 1) % self._every == 0 or not math.isfinite(logs["loss"]):
+        if (batch + 1) % self.every == 0 or not math.isfinite(logs["loss"]):
             course.add_step(self._measured(course.seen - 1))
         if (
             not math.isfinite(logs["loss"])

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_adamx.callbacks.watching import Watch, any_optimizer_of, optimizer_of
 from keras_adamx.core import backend
+from keras_adamx.core.arguments import count
 from keras_adamx.core.bridge import rate_in_fit
 from keras_adamx.core.measures import Measures
 from keras_adamx.core.optimizer import Optimizer
@@ -55,6 +56,9 @@ class OptimizerMonitor(keras.callbacks.Callback):
         >>> monitor = keras_adamx.callbacks.OptimizerMonitor(by_layer=True)
     """
 
+    every: int = count(1)
+    histogram_every: int = count(1)
+
     def __init__(
         self,
         every: int = 1,
@@ -66,22 +70,11 @@ class OptimizerMonitor(keras.callbacks.Callback):
         histogram_every: int = 1,
     ) -> None:
         super().__init__()
-        for name, value in {"every": every, "histogram_every": histogram_every}.items():
-            if isinstance(value, bool) or not isinstance(value, int):
-                kind: type[Exception] = TypeError
-            elif value < 1:
-                kind = ValueError
-            else:
-                continue
-            raise kind(
-                f"OptimizerMonitor: argument `{name}` must be an integer >= 1. "
-                f"Received: {name}={value!r}"
-            )
-        self._every = every
+        self.every = every
         self._by_layer = by_layer
         self._slots = slots
         self._prefix = prefix
-        self._histogram_every = histogram_every
+        self.histogram_every = histogram_every
         self._summary: Any = None
         self._writer: Any = None
         if log_dir is not None:
@@ -104,7 +97,7 @@ class OptimizerMonitor(keras.callbacks.Callback):
         self._at_begin = self._before
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if (batch + 1) % self._every:
+        if (batch + 1) % self.every:
             return
         measured = self._watch.read()
         found = self._numbers(measured, self._before)
@@ -121,7 +114,7 @@ class OptimizerMonitor(keras.callbacks.Callback):
             kept = ("learning_rate", "skipped_steps", "clip_rate")
             means |= {self._prefix + n: last[self._prefix + n] for n in kept}
             logs.update(means)
-        if self._writer is not None and (epoch + 1) % self._histogram_every == 0:
+        if self._writer is not None and (epoch + 1) % self.histogram_every == 0:
             self._write_histograms(epoch)
 
     def on_train_end(self, logs: Any = None) -> None:

@@ -356,9 +356,10 @@ def values_in_fit(model: keras.Model, variables: Sequence[Any]) -> list[np.ndarr
     state = getattr(model, "_jax_state", None)
     if state is None or model._jax_state_synced:
         return [np.asarray(ops.convert_to_numpy(v.value)) for v in variables]
-    places = {id(v): i for i, v in enumerate(model.optimizer.variables)}
-    held = state["optimizer_variables"]
-    return [np.asarray(held[places[id(v)]]) for v in variables]
+    wanted = {id(variable) for variable in variables}
+    held = zip(model.optimizer.variables, state["optimizer_variables"])
+    found = {id(v): np.asarray(value) for v, value in held if id(v) in wanted}
+    return [found[id(variable)] for variable in variables]
 
 
 def has_value(variable: keras.Variable) -> bool:
