@@ -8,7 +8,7 @@ PYTEST ?= $(BIN)/python -m pytest
 # Two processes share the tests; each backend is a run of its own.
 PYTEST_ARGS ?= --quiet --numprocesses 2 --dist worksteal
 
-.PHONY: help demo test test-tensorflow test-jax test-torch test-examples lint docs clean
+.PHONY: help demo test test-tensorflow test-jax test-torch test-examples test-slow lint docs clean
 
 help:
 	@echo "make demo   train, save, resume and compare on real images (build/demo)"
@@ -35,9 +35,12 @@ test: test-tensorflow test-jax
 test-tensorflow test-jax test-torch: test-%: $(VENV)/examples-installed $(VENV)/jax-installed $(VENV)/test-installed
 	KERAS_BACKEND=$* $(PYTEST) $(PYTEST_ARGS)
 
-# Slow tests, and every example on a small setting; "few" is part of "all".
-test-examples: $(VENV)/examples-installed $(VENV)/jax-installed $(VENV)/test-installed
-	KERAS_BACKEND=tensorflow $(PYTEST) --quiet -n 2 --dist loadfile -m "examples or slow" -k "not few"
+# Every example on a small setting.
+test-examples: MARKED := examples
+# What takes long; "few" is contained in the other cases of its tests.
+test-slow: MARKED := slow and not examples
+test-examples test-slow: $(VENV)/examples-installed $(VENV)/jax-installed $(VENV)/test-installed
+	KERAS_BACKEND=tensorflow $(PYTEST) $(PYTEST_ARGS) -m "$(MARKED)" -k "not few"
 
 lint: $(VENV)/dev-installed
 	$(BIN)/ruff check .

@@ -5,9 +5,11 @@
 Counted: the sizes of `optimizer.variables` for one square kernel and a bias. Measured:
 how much the resident memory of a process of its own has grown after `build` and two
 steps, beyond what it grows for a kernel of 1000 x 1000, divided by the parameters that
-the one has more. So what compiling leaves behind, the same for both, does not count;
-neither does what was freed, which the allocator is told to give back. Weights and
-gradients are there before. Ours once for each dtype in which it can store its state.
+the one has more; of each, the median of three in that process. So what compiling leaves
+behind, the same for both, does not count, nor does what the first large one leaves for
+those after it, nor what was freed, which the allocator is told to give back. Weights
+and gradients are there before. Ours once for each dtype in which it can store its
+state.
 
 "each of 4": counted on one of four devices of JAX that share the data, with
 `shard_state`.
@@ -29,6 +31,8 @@ from benchmarks import measure
 # One of each kind of state.
 OPTIMIZERS = ["sgd", "rmsprop", "adam", "adafactor", "lion", "prodigy"]
 STATE_DTYPES = ("float32", "bfloat16", "int8")
+# Label of the optimizer of Keras among those dtypes.
+KERAS = "Keras"
 # Side of the kernel beyond whose growth that of the larger one is measured.
 SMALL = 1000
 # Optimizers before those that are measured: they load and allocate what all share.
@@ -49,17 +53,18 @@ def parse() -> argparse.Namespace:
 
 
 def rows(arguments: argparse.Namespace) -> list[measure.Row]:
-    """A row an optimizer, from a child for its columns and one for the last."""
+    """A row an optimizer, from a child for each kind of state and one for the last."""
     found = []
     for name in arguments.optimizers:
         passed = ["--optimizers", name, "--units", str(arguments.units)]
-        variants = ["--state-dtypes", *arguments.state_dtypes]
         row: measure.Row = {"optimizer": name}
-        for result in measure.run_child(
-            "benchmarks.memory", arguments.backend, [*passed, *variants]
-        ):
-            label = result.pop("label")
-            row |= {f"{label}, {k}": f"{v:.3f}" for k, v in result.items()}
+        for label in (KERAS, *arguments.state_dtypes):
+            for result in measure.run_child(
+                "benchmarks.memory",
+                arguments.backend,
+                [*passed, "--state-dtypes", label],
+            ):
+                row |= {f"{label}, {k}": f"{v:.3f}" for k, v in result.items()}
         passed += ["--devices", str(DEVICES)]
         [result] = measure.run_child("benchmarks.memory", "jax", passed)
         row |= {f"float32, each of {DEVICES}": f"{result['counted']:.3f}"}
@@ -68,33 +73,38 @@ def rows(arguments: argparse.Namespace) -> list[measure.Row]:
 
 
 def child(arguments: argparse.Namespace) -> None:
-    """Measure one optimizer: that of Keras, then ours for each dtype."""
+    """Measure one optimizer with one kind of state."""
+    [name], [label] = arguments.optimizers, arguments.state_dtypes
+    make = maker(name, label)
+    if make is None:
+        return
+    # Nothing is freed before the last measurement.
+    kept = [grow(make(), SMALL) for _ in range(WARM_UP)]
+    small = [grow(make(), SMALL) for _ in range(REPEATS)]
+    large = [grow(make(), arguments.units) for _ in range(REPEATS)]
+    kept += [*small, *large]
+    compiled, grown = (
+        statistics.median(each.growth for each in some) for some in (small, large)
+    )
+    counted = sum(
+        v.numpy().nbytes for v in large[0].optimizer.variables if len(v.shape) > 0
+    )
+    more = parameters_of(arguments.units) - parameters_of(SMALL)
+    measure.emit(
+        {
+            "counted": counted / parameters_of(arguments.units),
+            "measured": (grown - compiled) / more,
+        }
+    )
+
+
+def maker(name: str, label: str) -> Callable[[], Any] | None:
+    """What makes the optimizer of Keras or ours; None where Keras has none."""
     import keras_adamx
 
-    name = arguments.optimizers[0]
-    twin = measure.of_keras(name)
-    makers: dict[str, Callable[[], Any]] = {"Keras": twin} if twin else {}
-    for dtype in arguments.state_dtypes:
-        makers[dtype] = functools.partial(keras_adamx.get, name, state_dtype=dtype)
-    # Nothing is freed before the last measurement.
-    kept = []
-    more = parameters_of(arguments.units) - parameters_of(SMALL)
-    for label, make in makers.items():
-        kept += [grow(make(), SMALL) for _ in range(WARM_UP)]
-        small = [grow(make(), SMALL) for _ in range(REPEATS)]
-        large = grow(make(), arguments.units)
-        kept += [*small, large]
-        compiled = statistics.median(each.growth for each in small)
-        counted = sum(
-            v.numpy().nbytes for v in large.optimizer.variables if len(v.shape) > 0
-        )
-        measure.emit(
-            {
-                "label": label,
-                "counted": counted / parameters_of(arguments.units),
-                "measured": (large.growth - compiled) / more,
-            }
-        )
+    if label == KERAS:
+        return measure.of_keras(name)
+    return functools.partial(keras_adamx.get, name, state_dtype=label)
 
 
 def child_on_devices(arguments: argparse.Namespace) -> None:

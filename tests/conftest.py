@@ -3,6 +3,7 @@
 import collections
 import os
 import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -57,7 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--part",
         default="0/1",
-        help="which part of the deliberate faults to try: 2/5 for the third of five",
+        help="run a part of the tests: 2/5 for the third of five",
     )
     parser.addoption(
         "--optimizers",
@@ -73,11 +74,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("name", chosen)
 
 
-# What checks the core rather than a rule.
-OF_THE_CORE = {
-    f"test_{name}.py"
-    for name in ("gradients", "groups", "keras", "precision", "saving", "state_dtype")
-} | {"test_transforms.py"}
 # One in so many cases of a formula runs on TensorFlow, where op by op is slow.
 SHARE = 3
 
@@ -85,36 +81,40 @@ SHARE = 3
 def left_to_torch(item: pytest.Item, number: int) -> bool:
     """Whether a test is one of many like it, of which PyTorch runs all.
 
-    Tests of the core run for one rule of each kind where programs are compiled, and
-    TensorFlow runs a part of the cases of each formula: the rules are the same lines on
-    all backends, which `tests/backends` compares step by step.
+    Where programs are compiled, the contract is tried for one rule of each kind, unless
+    compiling is what a test is about, and TensorFlow runs a part of the cases of each
+    formula: the rules are the same lines on all backends, which `tests/backends`
+    compares step by step.
     """
-    if BACKEND == "torch":
+    if BACKEND == "torch" or item.get_closest_marker("compiled") is not None:
         return False
     params = getattr(getattr(item, "callspec", None), "params", {})
-    if item.path.name in OF_THE_CORE:
+    if item.path.parent.name == "contract":
         return params.get("name", problem.KINDS[0]) not in problem.KINDS
     of_formulas = item.path.parent.name in ("oracle", "identities")
     return BACKEND == "tensorflow" and of_formulas and number % SHARE != 0
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(hookwrapper=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Skip what is marked for another backend; mark what is left to PyTorch."""
+) -> Iterator[None]:
+    """Mark what is left to PyTorch and skip what is for another backend; choose."""
     numbers: collections.Counter[str] = collections.Counter()
-    part, parts = map(int, config.getoption("--part").split("/"))
     for item in items:
         test = item.nodeid.partition("[")[0]
         if left_to_torch(item, numbers[test]):
             item.add_marker(pytest.mark.everywhere)
-        if item.path.name == "test_mutation.py" and numbers[test] % parts != part:
-            item.add_marker(pytest.mark.skip("in another part"))
         numbers[test] += 1
         marker = item.get_closest_marker("backend")
         if marker is not None and BACKEND not in marker.args:
             item.add_marker(pytest.mark.skip(f"for {' and '.join(marker.args)}"))
+    yield  # Markers and names on the command line choose.
+    part, parts = map(int, config.getoption("--part").split("/"))
+    others = [item for number, item in enumerate(items) if number % parts != part]
+    if others:
+        items[:] = items[part::parts]
+        config.hook.pytest_deselected(items=others)
     # The longest comes first, so that no process waits for it in the end.
     items.sort(key=lambda item: item.path.name != "test_resume.py")
 
