@@ -15,7 +15,7 @@ from keras_adamx.compare import measuring
 from keras_adamx.compare.contender import Contender
 from keras_adamx.compare.records import Plan, Run
 from keras_adamx.compare.summary import best_trial, trials_of
-from keras_adamx.compare.training import train
+from keras_adamx.compare.training import quick_collections, train
 from keras_adamx.compare.worker import Common, Planned, Worker, write
 from keras_adamx.compare.workload import Data, Workload
 
@@ -77,16 +77,17 @@ class Runner:
 
     def runs(self, planned: list[Planned]) -> Iterator[Run]:
         """Make runs, and give each as it ends."""
-        for each in planned:
-            yield train(
-                self._workload,
-                self._data,
-                self._plan.task,
-                self._contenders[each.label],
-                phase=each.phase,
-                settings=each.settings,
-                seed=each.seed,
-            )
+        with quick_collections():
+            for each in planned:
+                yield train(
+                    self._workload,
+                    self._data,
+                    self._plan.task,
+                    self._contenders[each.label],
+                    phase=each.phase,
+                    settings=each.settings,
+                    seed=each.seed,
+                )
 
     def close(self) -> None:
         """Nothing is left to end."""

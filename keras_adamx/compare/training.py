@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -26,6 +28,23 @@ STEPS_PER_CALL = 20
 EVALUATED = 1024
 # Batches from which the statistics of batch normalisation are taken for averages.
 NORMALISED = 20
+
+
+@contextlib.contextmanager
+def quick_collections() -> Iterator[None]:
+    """Leave what is there already out of the search for what a run has left behind.
+
+    The backends have so many objects that to look through all of them may take longer
+    than a short run.
+    """
+    if gc.get_freeze_count():  # Somebody else does the same.
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class NotFiniteError(Exception):
@@ -227,6 +246,7 @@ class _Training:
             verbose=0,
             callbacks=[clock],
         )
+        clock.separate(self.model)
         return float(history.history["loss"][-1])
 
     def _evaluated(self, part: Part, clock: _Clock) -> tuple[float, float]:
@@ -271,6 +291,15 @@ class _Clock(keras.callbacks.Callback):
         if self._replaced:
             weights = self.model.trainable_variables
             self._trained = [array_of(weight) for weight in weights]
+
+    def separate(self, model: keras.Model) -> None:
+        """Give the model copies of the averages.
+
+        On JAX they would be the same memory, which the evaluation gives away.
+        """
+        if self._trained:
+            for variable in model.trainable_variables:
+                variable.assign(array_of(variable))
 
     def put_back(self, model: keras.Model) -> None:
         """Give the model the weights that it had before the end of `fit`."""

@@ -8,6 +8,7 @@ there goes to the standard error, and the worker ends with its input.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import pickle
@@ -178,6 +179,7 @@ def main(path: str) -> None:
     keras.config.set_floatx(common.floatx)
     keras.config.set_dtype_policy(common.dtype_policy)
     data: Data | None = None
+    gc.freeze()  # See `quick_collections`.
     for line in sys.stdin:
         planned = json.loads(line)
         if data is None:

@@ -1,6 +1,5 @@
 """How optimizers are compared: what is the same for all, and what is put down."""
 
-import gc
 import math
 import random
 
@@ -25,8 +24,6 @@ measured = measuring.update_microseconds
 @pytest.fixture(autouse=True)
 def _not_measured(monkeypatch):
     monkeypatch.setattr(measuring, "update_microseconds", lambda model: 1.0)
-    # Nor is memory scarce: to look through all objects takes longer than a run.
-    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 def plain(**changed):
