@@ -17,6 +17,14 @@ from tests.compare import cases
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
+# What no backend can change: the order of the runs and what is put down of them. They
+# take long where something is compiled for each run; `-m everywhere` runs them there.
+of_the_protocol = (
+    (lambda test: test)
+    if keras.backend.backend() == "torch"
+    else pytest.mark.everywhere
+)
+
 # It compiles an update for each run; one test measures it.
 measured = measuring.update_microseconds
 
@@ -46,6 +54,7 @@ def values(run):
 # The protocol.
 
 
+@of_the_protocol
 def test_every_optimizer_tries_as_much_and_is_tested_with_fresh_seeds(whole):
     plan = whole.plan
     assert (plan.trials, plan.tuning_seeds, plan.test_seeds) == (2, (0,), (1000, 1001))
@@ -75,6 +84,7 @@ def test_every_optimizer_tries_as_much_and_is_tested_with_fresh_seeds(whole):
     assert {run.status for run in whole.runs} == {"finished"}
 
 
+@of_the_protocol
 def test_the_budget_may_end_within_an_epoch(whole):
     task = whole.plan.task
     assert (task.steps, task.steps_per_epoch, task.evaluate_every) == (10, 4, 4)
@@ -238,6 +248,7 @@ def test_failures_are_put_down_and_the_others_go_on():
     assert (summary["raises"].failed, summary["raises"].best_value) == (1, None)
 
 
+@of_the_protocol
 def test_what_fails_with_each_setting_is_not_tested(tmp_path):
     given = {
         "optimizers": {"raises": cases.Unbuildable(0.1)},
@@ -272,6 +283,7 @@ def counted(monkeypatch):
     return counter
 
 
+@of_the_protocol
 def test_an_interrupted_comparison_goes_on(whole, tmp_path, counted):
     file = tmp_path / "a.jsonl"
     Comparison(whole.plan, whole.machines, whole.runs[:3]).save(file)
@@ -293,6 +305,7 @@ def test_an_interrupted_comparison_goes_on(whole, tmp_path, counted):
     assert file.read_bytes() == text
 
 
+@of_the_protocol
 def test_a_comparison_can_grow(tmp_path, whole, counted):
     file = tmp_path / "a.jsonl"
     whole.save(file)
