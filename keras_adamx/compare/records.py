@@ -255,8 +255,9 @@ def read(lines: Iterable[str]) -> Iterator[Record]:
 def _plan(fields: dict[str, Any]) -> Plan:
     task = Task(**fields.pop("task"))
     entries = tuple(Entry(**entry) for entry in fields.pop("entries"))
-    seeds = {n: tuple(fields.pop(n)) for n in ("tuning_seeds", "test_seeds")}
-    return Plan(task=task, entries=entries, **seeds, **fields)
+    for name in ("tuning_seeds", "test_seeds"):
+        fields[name] = tuple(fields[name])
+    return Plan(task=task, entries=entries, **fields)
 
 
 def _run(fields: dict[str, Any]) -> Run:
