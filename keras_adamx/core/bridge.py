@@ -254,6 +254,45 @@ def copy_exclusions(source: Any, target: Any) -> None:
         }
 
 
+def undecayed_patterns(optimizer: Any) -> tuple[str, ...]:
+    """Patterns of the names that an optimizer excludes from weight decay.
+
+    Raises:
+        ValueError: It excludes variables, which are those of one model.
+    """
+    keys = ("_exclude_from_weight_decay", "_undecayed_keys")
+    if any(getattr(optimizer, name, None) for name in keys):
+        raise ValueError(
+            f"{type(optimizer).__name__} excludes variables of a model from weight "
+            "decay. Exclude by name: exclude_from_weight_decay(var_names=[...])."
+        )
+    found = getattr(optimizer, "_undecayed_names", ())
+    theirs = getattr(optimizer, "_exclude_from_weight_decay_pattern", None) or ()
+    return tuple(getattr(each, "pattern", each) for each in (*found, *theirs))
+
+
+def compiled_with(model: Any) -> tuple[Any, Any, list[Any]]:
+    """Loss, weights of the loss and metrics with which a model was compiled."""
+    loss, metrics = model._compile_loss, model._compile_metrics
+    return (
+        loss and loss._user_loss,
+        loss and loss._user_loss_weights,
+        keras.tree.flatten(metrics._user_metrics if metrics is not None else []),
+    )
+
+
+def metric_direction(metric: Any) -> str | None:
+    """`"up"` or `"down"`, if a metric says in which direction it is better."""
+    return getattr(metric, "_direction", None)
+
+
+def fresh_global_seed(seed: int) -> None:
+    """Seed everything, random numbers without a seed of their own included."""
+    keras.utils.set_random_seed(seed)
+    # Older releases of Keras let them go on.
+    global_state.set_global_attribute("global_seed_generator", None)
+
+
 @contextlib.contextmanager
 def loss_only(model: Any) -> Iterator[None]:
     """Let `fit` compute no metrics, and build the loss in a copy.

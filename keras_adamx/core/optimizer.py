@@ -121,6 +121,9 @@ class Optimizer(Options):
     # Whether the direction is the whole movement, learning rate of the group
     # (`learning_rate_multiplier`) and weight decay included.
     moves_itself: ClassVar[bool] = False
+    # The course of the learning rate over a training that the rule was made for, if
+    # nothing else is known: "warmup-cosine", "cosine", "warmup-constant" or "constant".
+    suited_schedule: ClassVar[str] = "warmup-cosine"
     # State that all variables share, advanced once a step by `begin_step`.
     shared_slots: ClassVar[tuple[Slot, ...]] = ()
 

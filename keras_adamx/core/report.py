@@ -53,7 +53,7 @@ class MemoryReport:
             "total",
             sum(row.parameters for row in self.rows),
             {},
-            sum(row.bytes for row in self.rows) + sum(map(_size, shared)),
+            sum(row.bytes for row in self.rows) + sum(map(size_of, shared)),
         )
 
     def __str__(self) -> str:
@@ -84,10 +84,11 @@ def _row(entry: Entry) -> MemoryRow:
         if variable is not None:
             slots[name] = entry.compute_dtype
             kept.append(variable)
-    return MemoryRow(entry.path, math.prod(entry.shape), slots, sum(map(_size, kept)))
+    return MemoryRow(entry.path, math.prod(entry.shape), slots, sum(map(size_of, kept)))
 
 
-def _size(variable: Any) -> int:
+def size_of(variable: Any) -> int:
+    """Bytes of a variable."""
     dtype = keras.backend.standardize_dtype(variable.dtype)
     bits = {"bfloat16": 16, "int8": 8, "uint8": 8, "float64": 64}.get(dtype, 32)
     return math.prod(variable.shape) * bits // 8

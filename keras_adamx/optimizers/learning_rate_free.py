@@ -60,6 +60,7 @@ class Prodigy(Optimizer):
 
     elementwise = True
     decays_itself = True
+    suited_schedule = "cosine"
 
     learning_rate: Any = rate(1.0, search=Log(0.1, 3.0))
     beta_1: float = decay(0.9)

@@ -20,6 +20,7 @@ class _ScheduleFree(Optimizer):
     elementwise = True
     moves_itself = True
     decays_itself = True
+    suited_schedule = "warmup-constant"
     shared_slots = (
         Slot("largest_rate", shape=()),
         Slot("weight_sum", shape=()),

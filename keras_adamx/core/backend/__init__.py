@@ -7,6 +7,7 @@
 - `assign`: copy variables into others, outside of a step.
 - `kept`: a value that an update in place does not reach.
 - `gradient_of`: the derivatives of a function of tensors, where it is run now.
+- `device_name`: what the accelerator is called, or None on a processor.
 - `differentiated`: a function that also gives the gradients of what it returns first.
 - `map_elementwise`: run an element-wise update over many variables.
 - `new_variable`: a state variable that lives where its model variable lives.
@@ -16,6 +17,7 @@
 - `randomness_kept`: a context after which random numbers go on as if it had not been.
 - `read`: the value of a variable as a tensor.
 - `scope_of`: a context in which variables are made where those of a model live.
+- `timed`: a function that makes one update, compiled as in training, and waits for it.
 - `to_dense`: a gradient as a dense tensor, repeated rows summed.
 - `to_rows`: the rows of a gradient that has only some, or None if it is dense.
 - `whole`: the value of a variable whose parts may be on several machines.
@@ -40,6 +42,7 @@ added = _module.added
 applied = _module.applied
 as_bits = _module.as_bits
 assign = _module.assign
+device_name = _module.device_name
 differentiated = _module.differentiated
 from_bits = _module.from_bits
 kept = _module.kept
@@ -52,6 +55,7 @@ outside_graph = _module.outside_graph
 randomness_kept = _module.randomness_kept
 read = _module.read
 scope_of = _module.scope_of
+timed = _module.timed
 to_dense = _module.to_dense
 to_rows = _module.to_rows
 when = _module.when

@@ -390,3 +390,22 @@ def applied(optimizer: Any, variables: list[Any], compiled: bool) -> Any:
         optimizer.apply(gradients, variables)
 
     return step
+
+
+def device_name() -> str | None:
+    devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        return None
+    return str(tf.config.experimental.get_device_details(devices[0])["device_name"])
+
+
+def timed(optimizer: Any, gradients: Any, variables: Any, jit_compile: bool) -> Any:
+    @tf.function(jit_compile=jit_compile)
+    def update() -> None:
+        optimizer.apply(gradients, variables)
+
+    def run() -> None:
+        update()
+        tf.test.experimental.sync_devices()
+
+    return run

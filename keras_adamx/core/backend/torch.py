@@ -210,3 +210,18 @@ def applied(optimizer: Any, variables: list[Any], compiled: bool) -> Any:
         optimizer.apply(gradients, variables)
 
     return step
+
+
+def device_name() -> str | None:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def timed(optimizer: Any, gradients: Any, variables: Any, jit_compile: bool) -> Any:
+    step = applied(optimizer, variables, compiled=jit_compile)
+
+    def run() -> None:
+        step(gradients)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return run

@@ -1,0 +1,243 @@
+"""From what a user gives to a workload and what the plan says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_adamx.compare.records import Task
+from keras_adamx.compare.training import compile_for, length, made
+from keras_adamx.compare.workload import Data, Part, Workload
+from keras_adamx.core import bridge
+from keras_adamx.core.keeping import kept_random_states
+
+# Of all examples, in this order: the rest is for training.
+SHARES = {"test": 0.1, "tuning": 0.1}
+EPOCHS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Data that were given as such, as a function that worker processes can have."""
+
+    data: Data
+
+    def __call__(self) -> Data:
+        """The data."""
+        return self.data
+
+
+def split(inputs: Any, labels: Any, seed: int = 0) -> Data:
+    """Examples in random parts: 80 % for training, 10 % each for tuning and test.
+
+    Raises:
+        ValueError: There are fewer than 10 examples, or not as many labels as inputs.
+    """
+    inputs = keras.tree.map_structure(np.asarray, inputs)
+    labels = keras.tree.map_structure(np.asarray, labels)
+    sizes = {len(each) for each in keras.tree.flatten((inputs, labels))}
+    if len(sizes) != 1 or min(sizes) < 10:
+        raise ValueError(
+            "compare: argument `data` must have as many labels as inputs, and 10 of "
+            f"them at least. Received: {', '.join(map(str, sorted(sizes)))} examples"
+        )
+    [n] = sizes
+    order = np.random.default_rng(seed).permutation(n)
+    parts, begin = {}, 0
+    for name, share in SHARES.items():
+        parts[name] = order[begin : begin + round(share * n)]
+        begin += round(share * n)
+    parts["train"] = order[begin:]
+
+    def taken(rows: np.ndarray) -> Part:
+        return Part(
+            *keras.tree.map_structure(lambda x: x[rows], (inputs, labels)),
+        )
+
+    return Data(**{name: taken(rows) for name, rows in parts.items()})
+
+
+def workload_of(
+    given: Any,
+    data: Any,
+    *,
+    loss: Any,
+    metric: Any,
+    higher_is_better: bool | None,
+    target: Any,
+    budget: int | None,
+    batch_size: int | None,
+    evaluate_every: int | None,
+    jit_compile: Any,
+) -> tuple[Workload, Data]:
+    """The workload of a comparison, and its data.
+
+    Raises:
+        TypeError: The first argument is neither a workload nor a function, or the data
+            are none.
+        ValueError: An argument is missing, out of its range or does not fit.
+    """
+    changes: dict[str, Any] = {}
+    numbers = {"steps": budget, "batch_size": batch_size}
+    for name, value in (numbers | {"evaluate_every": evaluate_every}).items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            called = "budget" if name == "steps" else name
+            raise ValueError(
+                f"compare: argument `{called}` must be an integer >= 1. Received: "
+                f"{called}={value!r}"
+            )
+        changes[name] = value
+    if target is not ...:
+        changes["target"] = target
+    if jit_compile is not None:
+        changes["jit_compile"] = {keras.backend.backend(): jit_compile}
+    if isinstance(given, Workload):
+        own = {
+            "data": data,
+            "loss": loss,
+            "metric": metric,
+            "higher_is_better": higher_is_better,
+        }
+        for name, value in own.items():
+            if value is not None:
+                raise ValueError(
+                    f"compare: argument `{name}` is for a function that returns a "
+                    "model: a Workload has its own."
+                )
+        found = dataclasses.replace(given, **changes)
+        return found, _checked(found, found.data())
+    if isinstance(given, keras.Model) or not callable(given):
+        raise TypeError(
+            "compare: the first argument must be a Workload or a function that "
+            "returns a new model at each call: each run begins with fresh weights. "
+            f"Received: {given!r}"
+        )
+    prepared = _prepared(data)
+    name = str(getattr(given, "__name__", type(given).__name__))
+    number = sum(length(part) for part in dataclasses.astuple(prepared) if part)
+    model = _built(given)
+    compiled = bool(getattr(model, "compiled", False))
+    if loss is None and not compiled:
+        raise ValueError(
+            "compare: argument `loss` is needed: the model is not compiled."
+        )
+    if loss is None:
+        kept = bridge.compiled_with(model)[2]
+        metric = metric if metric is not None else kept[0] if kept else "loss"
+        own_metric = None if kept and metric is kept[0] else metric
+    else:
+        metric = "loss" if metric is None else metric
+        own_metric = metric
+    metric_name, direction = _named(metric, higher_is_better)
+    found = Workload(
+        name=name,
+        description=f"The model of {name} on {number:,} examples.",
+        build=given,
+        data=Given(prepared),
+        loss=loss,
+        metric=own_metric,
+        metric_name=metric_name,
+        higher_is_better=direction,
+        target=None,
+        steps=EPOCHS * max(length(prepared.train) // (batch_size or 32), 1),
+        batch_size=32,
+    )
+    found = dataclasses.replace(found, **changes)
+    return found, _checked(found, prepared)
+
+
+def task_of(workload: Workload, data: Data) -> Task:
+    """What the plan says of a workload; the model is built and compiled once for it."""
+    epoch = length(data.train) // workload.batch_size
+    with kept_random_states():
+        model = workload.build()
+        compile_for(workload, model, keras.optimizers.SGD(0.0))
+        if not all(layer.built for layer in bridge.layers_of(model)):
+            first = keras.tree.map_structure(
+                lambda x: x[: workload.batch_size], tuple(data.train)
+            )
+            bridge.build_model(model, first)
+    return Task(
+        name=workload.name,
+        description=workload.description,
+        metric="loss" if workload.metric == "loss" else workload.metric_name,
+        higher_is_better=workload.higher_is_better,
+        target=workload.target,
+        steps=workload.steps,
+        steps_per_epoch=epoch,
+        evaluate_every=min(workload.evaluate_every or epoch, workload.steps),
+        batch_size=workload.batch_size,
+        parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+    )
+
+
+def _prepared(data: Any) -> Data:
+    if isinstance(data, Data):
+        return data
+    if callable(data):
+        data = data()
+        if isinstance(data, Data):
+            return data
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return split(*data)
+    raise TypeError(
+        "compare: argument `data` must be a Data, a pair of inputs and labels, or a "
+        f"function that returns one of them. Received: {type(data).__name__}"
+    )
+
+
+def _checked(workload: Workload, data: Data) -> Data:
+    n = length(data.train)
+    if workload.batch_size > n:
+        raise ValueError(
+            "compare: argument `batch_size` must be at most the number of examples to "
+            f"train on, {n}. Received: batch_size={workload.batch_size}"
+        )
+    for name in ("tuning", "test"):
+        if length(getattr(data, name)) == 0:
+            raise ValueError(f"compare: argument `data` has no examples in `{name}`.")
+    if workload.metric == "loss" and workload.higher_is_better:
+        raise ValueError(
+            "compare: argument `higher_is_better` must be False where the metric is "
+            "the loss."
+        )
+    return data
+
+
+def _built(build: Callable[[], Any]) -> Any:
+    with kept_random_states():
+        model = build()
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "compare: the first argument must be a Workload or a function that returns "
+            f"a new model at each call. It returned: {model!r}"
+        )
+    return model
+
+
+def _named(metric: Any, higher_is_better: bool | None) -> tuple[str, bool]:
+    """What a metric is called, and whether more of it is better."""
+    if metric == "loss":
+        return "loss", bool(higher_is_better)
+    found = made(metric)
+    if isinstance(found, str):
+        name = found
+        found = {"accuracy": keras.metrics.Accuracy, "acc": keras.metrics.Accuracy}.get(
+            name, keras.metrics.get(name)
+        )
+        found = found() if isinstance(found, type) else found
+    else:
+        name = str(getattr(found, "name", getattr(found, "__name__", found)))
+    direction = bridge.metric_direction(found)
+    if higher_is_better is None and direction is None:
+        raise ValueError(
+            "compare: argument `higher_is_better` is needed: the metric "
+            f"{name!r} does not say whether more of it is better."
+        )
+    return name, direction == "up" if higher_is_better is None else higher_is_better
