@@ -6,7 +6,7 @@ without `custom_objects`.
 
 from importlib.metadata import version as _version
 
-from keras_adamx import callbacks, doctor, plots, schedules, transforms, tuning
+from keras_adamx import callbacks, compare, doctor, plots, schedules, transforms, tuning
 from keras_adamx.core.groups import (
     Group,
     layerwise_decay,
@@ -62,6 +62,7 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "callbacks",
+    "compare",
     "convert",
     "doctor",
     "find_learning_rate",

@@ -158,7 +158,7 @@ def _prototype(label: str, given: Any) -> Any:
         package, _, name = given.rpartition(".")
         if package in ("", "keras_adamx"):
             return class_of(name)()
-        cls = getattr(keras.optimizers, name, None)
+        cls: Any = getattr(keras.optimizers, name, None)
         known = isinstance(cls, type) and issubclass(cls, keras.optimizers.Optimizer)
         if package not in ("keras", "keras.optimizers") or not known:
             raise ValueError(
@@ -223,19 +223,16 @@ def _plain(config: dict[str, Any]) -> dict[str, Any]:
 
 def _chosen(cls: Any, config: dict[str, Any]) -> dict[str, Any]:
     """What differs from the defaults of the class, as JSON."""
-    required = [
-        p
-        for p in inspect.signature(cls).parameters.values()
-        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-    ]
-    default = {} if required else _plain(cls().get_config())
-    as_json = json.loads(json.dumps(config, default=repr))
+    parameters = inspect.signature(cls).parameters.values()
+    named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    required = any(p.default is p.empty for p in named)
+    default = {} if required else _as_json(_plain(cls().get_config()))
     return {
         name: value
-        for name, value in as_json.items()
-        if name not in default or value != json.loads(_dumped(default[name]))
+        for name, value in _as_json(config).items()
+        if name not in default or value != default[name]
     }
 
 
-def _dumped(value: Any) -> str:
-    return json.dumps(value, default=repr)
+def _as_json(config: dict[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(config, default=repr)))

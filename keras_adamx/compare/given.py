@@ -127,6 +127,11 @@ def workload_of(
         raise ValueError(
             "compare: argument `loss` is needed: the model is not compiled."
         )
+    if isinstance(metric, keras.metrics.Metric):
+        raise TypeError(
+            "compare: argument `metric` must be a name or a function that returns a "
+            f"new metric, since each run has its own. Received: metric={metric!r}"
+        )
     if loss is None:
         kept = bridge.compiled_with(model)[2]
         metric = metric if metric is not None else kept[0] if kept else "loss"
@@ -226,18 +231,15 @@ def _named(metric: Any, higher_is_better: bool | None) -> tuple[str, bool]:
     if metric == "loss":
         return "loss", bool(higher_is_better)
     found = made(metric)
+    name = str(getattr(found, "name", None) or getattr(found, "__name__", found))
     if isinstance(found, str):
-        name = found
-        found = {"accuracy": keras.metrics.Accuracy, "acc": keras.metrics.Accuracy}.get(
-            name, keras.metrics.get(name)
-        )
-        found = found() if isinstance(found, type) else found
-    else:
-        name = str(getattr(found, "name", getattr(found, "__name__", found)))
+        found = keras.metrics.get(found)
     direction = bridge.metric_direction(found)
     if higher_is_better is None and direction is None:
         raise ValueError(
             "compare: argument `higher_is_better` is needed: the metric "
             f"{name!r} does not say whether more of it is better."
         )
-    return name, direction == "up" if higher_is_better is None else higher_is_better
+    if higher_is_better is not None:
+        return name, higher_is_better
+    return name, direction == "up"

@@ -86,8 +86,8 @@ def spread(ranges: Mapping[str, Range], n: int) -> list[dict[str, Any]]:
 
     Source:
         Halton 1960, "On the efficiency of certain quasi-random sequences of points in
-        evaluating multi-dimensional integrals"; the digits are permuted as by
-        Braaten, Weller 1979, since the first points of large bases lie on lines otherwise.
+        evaluating multi-dimensional integrals". Braaten, Weller 1979, permute the
+        digits, since the first points of large bases lie on lines otherwise.
     """
     random = np.random.default_rng(0)
     shifts = random.random(len(ranges)).tolist()
