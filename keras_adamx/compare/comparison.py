@@ -227,20 +227,21 @@ def compare(
         chosen = tuple(sorted(chosen, key=lambda each: order.index(each.entry.label)))
     old = () if before is None else before.runs
     started: list[Machine] = [] if before is None else list(before.machines)
-    if before is None or before.plan != plan:
-        record.add(plan)
+    changed = [] if before is not None and before.plan == plan else [plan]
     if not _missing(plan, old):
+        record.add(*changed)
         return Comparison(plan, tuple(started), tuple(old))
-    each_has = threads or max(len(measuring.cores()) // jobs, 1)
-    started.append(measuring.machine(each_has, jobs))
-    record.add(started[-1])
     runner: running.Runner | running.Workers
     if jobs == 1 and not isolate:
+        threads = measuring.threads_here()
         runner = running.Runner(workload, parts, plan, chosen)
     else:
+        threads = threads or max(len(measuring.cores()) // jobs, 1)
         runner = running.Workers(
-            workload, plan, chosen, jobs=jobs, threads=each_has, isolate=isolate
+            workload, plan, chosen, jobs=jobs, threads=threads, isolate=isolate
         )
+    started.append(measuring.machine(threads, jobs))
+    record.add(*changed, started[-1])
     made = {run.key: run for run in old}
     every = len(running.planned_tuning(plan, chosen)) + len(chosen) * seeds
     done = every - _missing(plan, old)
@@ -257,6 +258,9 @@ def compare(
                     record.add(run)
                     made[run.key] = run
                     progress.ended(run)
+    except KeyboardInterrupt:
+        progress.interrupted(file)
+        raise
     finally:
         runner.close()
     return Comparison(plan, tuple(started), tuple(made.values()))

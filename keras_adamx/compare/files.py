@@ -81,7 +81,7 @@ class File:
 
     def add(self, *records: Record) -> None:
         """Put records down, so that they are there whatever happens next."""
-        if self.path is None:
+        if self.path is None or not records:
             return
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write("".join(map(to_line, records)))

@@ -24,7 +24,7 @@ from keras_adamx.core.report import size_of
 
 # Updates that are timed: so many seconds of them, between the least and the most.
 SECONDS, LEAST, MOST = 0.2, 10, 200
-PACKAGES = ("keras", "keras_adamx", "numpy", "tensorflow", "jax", "jaxlib", "torch")
+PACKAGES = ("keras", "keras_adamx", "numpy")
 
 
 def update_microseconds(model: keras.Model) -> float:
@@ -92,16 +92,23 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def threads_here() -> int:
+    """Threads that this process uses, as far as its environment says."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(said), len(cores())) if said.isdigit() else len(cores())
+
+
 def machine(threads: int, jobs: int) -> Machine:
     """Where the runs that begin now are made."""
     versions = {"python": platform.python_version()}
-    for name in PACKAGES:
+    used = keras.backend.backend()
+    for name in (*PACKAGES, used, *(["jaxlib"] if used == "jax" else [])):
         # TensorFlow has a distribution for processors alone.
         for distribution in (name, f"{name}-cpu"):
             with contextlib.suppress(metadata.PackageNotFoundError):
                 versions.setdefault(name, metadata.version(distribution))
     return Machine(
-        backend=keras.backend.backend(),
+        backend=used,
         versions=versions,
         processor=backend.device_name() or _processor(),
         cores=len(cores()),

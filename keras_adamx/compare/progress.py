@@ -75,6 +75,12 @@ class Progress:
             self._id, completed=self._done, left=left, run=described(run, self._task)
         )
 
+    def interrupted(self, file: Any) -> None:
+        """Say what is left of it."""
+        if self._verbose:
+            kept = "lost, without a file" if file is None else f"in {file}"
+            self._say(f"interrupted: {self._done} of {self._total} runs are {kept}")
+
     def _say(self, line: str) -> None:
         print(f"{self._task.name}: {line}", file=sys.stderr, flush=True)
 

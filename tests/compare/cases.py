@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import keras
 import numpy as np
 
+import keras_adamx
 from keras_adamx.compare import Data, Part, Workload
 
 SIZES = {"train": 70, "tuning": 20, "test": 25}
@@ -52,5 +56,54 @@ def workload(**changed):
         "target": 0.7,
         "steps": 10,
         "batch_size": 16,
+        "jit_compile": {"tensorflow": False},
     }
     return Workload(**(given | changed))
+
+
+class Unbuildable(keras.optimizers.SGD):
+    """Raises an error as soon as it is to be used."""
+
+    def build(self, variables):
+        raise RuntimeError("there is no room\nfor more")
+
+
+class Deadly(keras.optimizers.SGD):
+    """Takes its process with it."""
+
+    def build(self, variables):
+        os._exit(7)
+
+
+def curves(comparison):
+    """Everything of the runs but times, in a fixed order."""
+    return sorted(
+        (
+            run.key,
+            run.status,
+            run.reason or "",
+            run.state_bytes or 0,
+            [(p.step, p.train_loss, p.loss, p.value) for p in run.curve],
+        )
+        for run in comparison.runs
+    )
+
+
+def compared(**changed):
+    """A comparison of two optimizers, small enough for a test."""
+    given = {
+        "optimizers": {
+            "ours": keras_adamx.SGD(0.1, jit_compile=False),
+            "theirs": keras.optimizers.SGD(0.1, momentum=0.9),
+        },
+        "search": [0.05, 0.2],
+        "seeds": 2,
+        "verbose": False,
+    }
+    return keras_adamx.compare.compare(workload(), **(given | changed))
+
+
+if __name__ == "__main__":
+    from tests.compare import cases  # Its functions are not those of __main__.
+
+    cases.compared(file=sys.argv[1])

@@ -1,0 +1,601 @@
+"""How optimizers are compared: what is the same for all, and what is put down."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import keras_adamx
+from keras_adamx.compare import Comparison, Data, Part, measuring, running, training
+from keras_adamx.compare.contender import contenders, scheduled
+from keras_adamx.compare.given import split, task_of, workload_of
+from keras_adamx.compare.search import spread
+from keras_adamx.tuning import Choice, Linear, Log, OneMinusLog
+from tests.compare import cases
+
+# It compiles an update for each run; one test measures it.
+measured = measuring.update_microseconds
+
+
+@pytest.fixture(autouse=True)
+def _not_measured(monkeypatch):
+    monkeypatch.setattr(measuring, "update_microseconds", lambda model: 1.0)
+
+
+def plain(**changed):
+    """A comparison without tuning."""
+    return cases.compared(**({"search": None, "seeds": 1} | changed))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A comparison with tuning."""
+    return cases.compared()
+
+
+def values(run):
+    return [(p.step, p.train_loss, p.loss, p.value) for p in run.curve]
+
+
+# The protocol.
+
+
+def test_every_optimizer_tries_as_much_and_is_tested_with_fresh_seeds(whole):
+    plan = whole.plan
+    assert (plan.trials, plan.tuning_seeds, plan.test_seeds) == (2, (0,), (1000, 1001))
+    keys = [(r.phase, r.seed, r.settings["learning_rate"], r.label) for r in whole.runs]
+    # Seed by seed, trial by trial, the optimizers in turn.
+    tuning = [
+        ("tuning", 0, rate, label)
+        for rate in (0.05, 0.2)
+        for label in ("ours", "theirs")
+    ]
+    assert keys[:4] == tuning
+    summary = whole.summary()
+    best = {e.label: e.settings["learning_rate"] for e in summary.entries}
+    tests = [
+        ("test", seed, best[label], label)
+        for seed in (1000, 1001)
+        for label in ("ours", "theirs")
+    ]
+    assert keys[4:] == tests
+    for entry in summary.entries:
+        by_rate = {
+            t.settings["learning_rate"]: (t.value, -t.loss) for t in entry.trials
+        }
+        assert max(by_rate, key=by_rate.get) == best[entry.label]
+        assert entry.at_edge == ("learning_rate",)
+    assert whole.missing == 0
+    assert {run.status for run in whole.runs} == {"finished"}
+
+
+def test_the_budget_may_end_within_an_epoch(whole):
+    task = whole.plan.task
+    assert (task.steps, task.steps_per_epoch, task.evaluate_every) == (10, 4, 4)
+    assert task.parameters == 6 * 8 + 8 + 8 * 3 + 3
+    for run in whole.runs:
+        assert [p.step for p in run.curve] == [4, 8, 10]
+        seconds = [p.seconds for p in run.curve]
+        assert 0.0 < seconds[0] < seconds[1] < seconds[2]
+
+
+def test_all_begin_with_the_same_weights_and_see_the_same_batches():
+    """With a learning rate of 0, all that is left is what they are given."""
+    still = plain(
+        optimizers={
+            "ours": keras_adamx.Adam(0.0, jit_compile=False),
+            # Draws a random number when it is built.
+            "random": keras_adamx.SGD(
+                0.0, momentum=0.9, state_dtype="bfloat16", jit_compile=False
+            ),
+            "theirs": keras.optimizers.SGD(0.0),
+        },
+        seeds=2,
+    )
+    by_seed = {}
+    for run in still.runs:
+        by_seed.setdefault(run.seed, []).append(values(run))
+    for first, *others in by_seed.values():
+        for other in others:
+            np.testing.assert_allclose(other, first, rtol=1e-6)
+    first, second = (each[0] for each in by_seed.values())
+    assert first[0][2] != second[0][2]
+    # Each epoch leaves out other examples.
+    assert first[0][1] != first[1][1]
+    # The weights are those that the seed gives, and the data those of the phase.
+    keras.utils.set_random_seed(1000)
+    model = cases.build()
+    for part, phase in (("test", "test"), ("tuning", "tuning")):
+        data = getattr(cases.data(), part)
+        expected = float(np.mean(cases.loss()(data.labels, model(data.inputs))))
+        run = training.train(
+            cases.workload(),
+            cases.data(),
+            still.plan.task,
+            contenders({"s": keras.optimizers.SGD(0.0)}, None, None, None)[0],
+            phase=phase,
+            settings={},
+            seed=1000,
+        )
+        assert run.curve[0].loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_order_of_the_data():
+    data = cases.data()
+    n = len(data.train.labels)
+    numbered = Part(np.arange(n), np.arange(n))
+    task = task_of(cases.workload(), data)
+    of = object.__new__(training._Training)
+    of.data, of.task, of.seed = Data(numbered, numbered, numbered), task, 3
+    epochs = [of._batches(4 * i, 4 * i + 4).inputs for i in range(3)]
+    for epoch in epochs:
+        assert len(set(epoch)) == 64
+    assert not np.array_equal(epochs[0], epochs[1])
+    # The same steps give the same examples, wherever an evaluation lies.
+    parts = [of._batches(a, b).labels for a, b in ((0, 3), (3, 7), (7, 12))]
+    np.testing.assert_array_equal(np.concatenate(parts), np.concatenate(epochs))
+    of.seed = 4
+    assert not np.array_equal(of._batches(0, 4).inputs, epochs[0])
+
+
+def test_random_numbers_go_on_as_if_nothing_had_been():
+    keras.utils.set_random_seed(5)
+    expected = np.random.random(2).tolist(), keras.random.uniform((2,))
+    keras.utils.set_random_seed(5)
+    first = np.random.random()
+    plain(optimizers={"theirs": keras.optimizers.SGD(0.1)})
+    assert [first, np.random.random()] == expected[0]
+    np.testing.assert_array_equal(keras.random.uniform((2,)), expected[1])
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras_adamx.ScheduleFreeSGD(0.5, jit_compile=False),
+        lambda: keras_adamx.SGD(0.1, use_ema=True, ema_momentum=0.8, jit_compile=False),
+        lambda: keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.8),
+    ],
+    ids=["schedule-free", "ours", "theirs"],
+)
+def test_averages_are_evaluated_and_trained_weights_trained(optimizer):
+    often, once = (
+        plain(optimizers={"o": optimizer()}, evaluate_every=n) for n in (2, 10)
+    )
+    ends = [c.runs[0].curve[-1] for c in (often, once)]
+    assert ends[0].loss == pytest.approx(ends[1].loss, rel=1e-6)
+    assert len(often.runs[0].curve) == 5
+    if "use_ema" in optimizer().get_config() and optimizer().use_ema:
+        without = optimizer().get_config() | {"use_ema": False}
+        bare = plain(optimizers={"o": type(optimizer()).from_config(without)})
+        plainly = bare.runs[0].curve
+        averaged = plain(optimizers={"o": optimizer()}).runs[0].curve
+        assert [p.train_loss for p in averaged] == pytest.approx(
+            [p.train_loss for p in plainly], rel=1e-6
+        )
+        assert averaged[-1].loss != pytest.approx(plainly[-1].loss, rel=1e-4)
+
+
+def test_averages_of_keras_and_ours_are_the_same():
+    given = {"learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.8}
+    found = plain(
+        optimizers={
+            "ours": keras_adamx.SGD(**given, jit_compile=False),
+            "theirs": keras.optimizers.SGD(**given),
+        }
+    )
+    ours, theirs = (run.curve for run in found.runs)
+    for a, b in zip(ours, theirs):
+        # Keras begins its average at the first weights, as ours does.
+        assert a.loss == pytest.approx(b.loss, rel=1e-4)
+
+
+# Failures.
+
+
+def test_failures_are_put_down_and_the_others_go_on():
+    found = plain(
+        optimizers={
+            "diverges": keras.optimizers.SGD(1e30),
+            "raises": cases.Unbuildable(0.1),
+            "fine": keras.optimizers.SGD(0.1),
+        }
+    )
+    diverges, raises, fine = found.runs
+    assert (diverges.status, raises.status, fine.status) == (
+        "failed",
+        "failed",
+        "finished",
+    )
+    assert "is nan at step 4" in diverges.reason or "is inf at" in diverges.reason
+    assert diverges.curve == ()
+    assert raises.reason == "RuntimeError after step 0: there is no room"
+    assert found.missing == 0
+    summary = found.summary()
+    assert summary["raises"].steps_to_target.median == math.inf
+    assert (summary["raises"].failed, summary["raises"].best_value) == (1, None)
+
+
+def test_what_fails_with_each_setting_is_not_tested(tmp_path):
+    given = {
+        "optimizers": {"raises": cases.Unbuildable(0.1)},
+        "file": tmp_path / "a.jsonl",
+    }
+    found = cases.compared(**given)
+    assert [run.phase for run in found.runs] == ["tuning", "tuning"]
+    assert found.missing == 0
+    assert cases.compared(**given) == found
+
+
+# Files.
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The runs that are made, and one before which the user interrupts."""
+    made = []
+
+    def train(*arguments, **more):
+        if len(made) == counter.until:
+            raise KeyboardInterrupt
+        made.append(more["phase"])
+        return original(*arguments, **more)
+
+    class counter:  # noqa: N801
+        runs = made
+        until = None
+
+    original = running.train
+    monkeypatch.setattr(running, "train", train)
+    return counter
+
+
+@pytest.mark.parametrize("until", [1, 5])
+def test_an_interrupted_comparison_goes_on(whole, tmp_path, counted, until):
+    file = tmp_path / "a.jsonl"
+    counted.until = until
+    with pytest.raises(KeyboardInterrupt):
+        cases.compared(file=file)
+    half = Comparison.load(file)
+    assert len(half.runs) == until
+    assert half.missing == 8 - until
+    counted.until = None
+    found = cases.compared(file=file)
+    assert len(counted.runs) == 8
+    assert cases.curves(found) == cases.curves(whole)
+    assert Comparison.load(file) == found
+    assert len(found.machines) == 2
+    # Nothing is left to do.
+    text = file.read_bytes()
+    assert cases.compared(file=file) == found
+    assert len(counted.runs) == 8
+    assert file.read_bytes() == text
+
+
+def test_a_comparison_can_grow(tmp_path, whole, counted):
+    file = tmp_path / "a.jsonl"
+    whole.save(file)
+    assert Comparison.load(file) == whole
+    more = {
+        "first": keras.optimizers.SGD(0.1),
+        "ours": keras_adamx.SGD(0.1, jit_compile=False),
+        "theirs": keras.optimizers.SGD(0.1, momentum=0.9),
+    }
+    found = cases.compared(file=file, optimizers=more, seeds=3, target=0.9)
+    assert counted.runs == ["tuning"] * 2 + ["test"] * 5
+    assert [e.label for e in found.plan.entries] == ["ours", "theirs", "first"]
+    assert found.plan.task.target == 0.9
+    assert Comparison.load(file) == found
+    with pytest.raises(ValueError, match=r"batch_size: 16 in the file, 8 now"):
+        cases.compared(file=file, optimizers=more, seeds=3, batch_size=8)
+    assert Comparison.load(file) == found
+
+
+# What is measured.
+
+
+def test_what_is_measured_of_an_optimizer(monkeypatch):
+    monkeypatch.setattr(measuring, "update_microseconds", measured)
+    found = plain(
+        optimizers={
+            "ours": keras_adamx.Adam(jit_compile=False),
+            "theirs": keras.optimizers.Adam(),
+        }
+    )
+    for run in found.runs:
+        assert run.state_bytes == 83 * 2 * 4
+        assert 0.0 < run.update_microseconds < 1e6
+        assert run.peak_memory_bytes is None
+        assert run.compile_seconds >= 0.0
+    assert found.summary()["ours"].state_bytes_per_parameter == 8.0
+    [machine] = found.machines
+    assert machine.backend == keras.backend.backend()
+    assert {"python", "keras", "keras_adamx", "numpy"} < machine.versions.keys()
+    assert machine.versions["keras"] == keras.__version__
+    assert machine.cores >= machine.threads >= 1
+    assert measuring.peak_memory() > 10_000_000
+
+
+def test_runs_are_told_of(capsys):
+    plain(
+        optimizers={"o": keras.optimizers.SGD(0.1), "r": cases.Unbuildable(0.1)},
+        verbose=True,
+    )
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, second = err.splitlines()
+    assert first.startswith("points: [1/2] o test seed 1000: accuracy 0.")
+    assert "[2/2] r test seed 1000: failed, RuntimeError after step 0" in second
+    assert second.endswith("0:00:00 left")
+
+
+# What may be given.
+
+
+def compiled():
+    model = cases.build()
+    model.compile("adam", cases.loss(), metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+def test_functions_of_models():
+    x, y = cases.data().train
+    found = plain_of(compiled, (x, y), batch_size=8)
+    task = found.plan.task
+    assert (task.name, task.metric, task.higher_is_better) == (
+        "compiled",
+        "accuracy",
+        1,
+    )
+    # 56 of 70 examples are for training.
+    assert (task.steps, task.steps_per_epoch, task.target) == (6, 7, None)
+    assert task.description == "The model of compiled on 70 examples."
+    assert [p.step for p in found.runs[0].curve] == [6]
+    found = plain_of(cases.build, cases.data, loss=cases.loss, jit_compile=False)
+    assert (found.plan.task.metric, found.plan.task.higher_is_better) == ("loss", False)
+    [point] = found.runs[0].curve[-1:]
+    assert point.value == point.loss
+
+
+def plain_of(build, data, **more):
+    return keras_adamx.compare.compare(
+        build,
+        data,
+        ["keras.SGD"],
+        budget=6,
+        seeds=1,
+        search=None,
+        verbose=False,
+        **more,
+    )
+
+
+def test_data_are_split_by_a_seed():
+    x, y = np.arange(50), {"a": np.arange(50), "b": np.arange(50) * 2}
+    data = split(x, y)
+    parts = [data.train.inputs, data.tuning.inputs, data.test.inputs]
+    assert [len(part) for part in parts] == [40, 5, 5]
+    assert sorted(np.concatenate(parts)) == list(range(50))
+    np.testing.assert_array_equal(data.tuning.labels["b"], parts[1] * 2)
+    np.testing.assert_array_equal(split(x, y).test.inputs, parts[2])
+    assert not np.array_equal(split(x, y, seed=1).test.inputs, parts[2])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"seeds": 0}, "seeds=0"),
+        ({"jobs": 1.5}, "jobs=1.5"),
+        ({"threads": 2}, "threads=2"),
+        ({"budget": 0}, "budget=0"),
+        ({"batch_size": 71}, "batch_size=71"),
+        ({"loss": "mse"}, "`loss` is for a function"),
+        ({"search": 1}, "`search` must be an integer >= 2"),
+        ({"search": [0.1, -1.0]}, "`search` must be an integer >= 2"),
+        ({"search": "grid"}, "`search` must be an integer >= 2"),
+        ({"search": {"ours": 2, "theirs": 3}}, "ours: 2, theirs: 3"),
+        ({"search": {"ours": 2, "other": 2}}, "'other', which is no label"),
+        ({"search": {"learning_rate": 0.1}}, "0.1 for 'learning_rate' of 'ours'"),
+        ({"search": {"learning_rate": Log(1e-3, 1)}}, "trials=None"),
+        ({"search": {"beta_1": Linear(0, 0.9)}, "trials": 2}, "beta_1"),
+        ({"search": 2, "trials": 2}, "`trials` is for ranges"),
+        ({"optimizers": []}, "one or more"),
+        ({"optimizers": ["adan"]}, "There is no optimizer 'adan'"),
+        ({"optimizers": ["keras.Adan"]}, "'keras.Adan'"),
+        ({"optimizers": ["adam", "adam"]}, "two optimizers are called 'adam'"),
+        ({"optimizers": [3]}, "Received for '3': 3"),
+        ({"optimizers": 3}, "optimizers=3"),
+        ({"schedule": "step"}, "schedule='step'"),
+    ],
+)
+def test_arguments_that_are_refused(changed, said):
+    with pytest.raises((TypeError, ValueError)) as error:
+        cases.compared(**changed)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "more", "said"),
+    [
+        (3, cases.data, {}, "Received: 3"),
+        (lambda: 3, cases.data, {}, "It returned: 3"),
+        (cases.build, cases.data, {}, "`loss` is needed"),
+        (cases.build, 3, {"loss": "mse"}, "`data` must be"),
+        (cases.build, ([1] * 20, [1] * 21), {"loss": "mse"}, "20, 21 examples"),
+        (
+            cases.build,
+            cases.data,
+            {"loss": cases.loss, "metric": cases.metric()},
+            "a function that returns a new metric",
+        ),
+        (
+            cases.build,
+            cases.data,
+            {"loss": cases.loss, "metric": lambda: keras.metrics.Mean(name="m")},
+            "`higher_is_better` is needed: the metric 'm'",
+        ),
+    ],
+)
+def test_models_and_data_that_are_refused(build, data, more, said):
+    with pytest.raises((TypeError, ValueError)) as error:
+        plain_of(build, data, **more)
+    assert said in str(error.value)
+
+
+def test_a_model_itself_is_refused():
+    with pytest.raises(TypeError, match="a function that returns a new model"):
+        workload_of(
+            cases.build(),
+            cases.data(),
+            **dict.fromkeys(
+                ("loss", "metric", "higher_is_better", "target", "budget"), None
+            ),
+            **dict.fromkeys(("batch_size", "evaluate_every", "jit_compile"), None),
+        )
+
+
+# Optimizers and what they try.
+
+
+def entries(optimizers, search=None, trials=None, schedule=None):
+    return [c.entry for c in contenders(optimizers, search, trials, schedule)]
+
+
+def test_labels_and_what_is_written_of_optimizers():
+    own = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    given = [
+        "adam",
+        "keras.AdamW",
+        keras_adamx.Lion,
+        keras.optimizers.SGD,
+        keras_adamx.Muon(weight_decay=0.1, name="mine"),
+        keras_adamx.ScheduleFreeAdamW(),
+        keras.optimizers.RMSprop(own),
+    ]
+    found = entries(given, 3)
+    labels = ["adam", "keras.AdamW", "lion", "keras.SGD", "mine", "schedulefreeadamw"]
+    assert [e.label for e in found] == [*labels, "keras.RMSprop"]
+    assert [e.optimizer for e in found][:3] == [
+        "keras_adamx.Adam",
+        "keras.AdamW",
+        "keras_adamx.Lion",
+    ]
+    assert found[0].fixed == {}
+    assert found[4].fixed == {"weight_decay": 0.1}
+    assert found[6].fixed["learning_rate"]["class_name"] == "CosineDecay"
+    assert [e.schedule for e in found] == [
+        *["warmup-cosine"] * 5,
+        "warmup-constant",
+        "own",
+    ]
+    assert found[6].searched == {}
+    assert found[0].searched == {"learning_rate": "0.0003162, 0.001, 0.003162"}
+    assert entries(["sgd"])[0].fixed == {"learning_rate": 0.01}
+
+
+def test_schedules_follow_the_class_unless_one_is_asked_for():
+    given = {
+        "p": keras_adamx.Prodigy(),
+        "s": keras_adamx.ScheduleFreeSGD(warmup_steps=5),
+        "a": keras_adamx.Adam(),
+    }
+    assert [e.schedule for e in entries(given)] == [
+        "cosine",
+        "constant",
+        "warmup-cosine",
+    ]
+    chosen = entries(given, schedule="warmup-constant")
+    assert {e.schedule for e in chosen} == {"warmup-constant"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps", "expected"),
+    [
+        ("warmup-cosine", (0, 4, 5, 52, 100), (1 / 6, 5 / 6, 1.0, 0.5096, 0.0)),
+        ("cosine", (0, 50, 100), (1.0, 0.5, 0.0)),
+        ("warmup-constant", (0, 3, 5, 100), (1 / 6, 4 / 6, 1.0, 1.0)),
+    ],
+)
+def test_schedules(kind, steps, expected):
+    schedule = scheduled(kind, 2.0, 100)
+    found = [float(schedule(step)) for step in steps]
+    assert found == pytest.approx([2.0 * e for e in expected], abs=1e-3)
+
+
+def test_a_constant_rate_is_a_number():
+    assert scheduled("constant", 0.5, 100) == 0.5
+
+
+def test_schedules_count_updates():
+    made = contenders(
+        {"s": keras_adamx.SGD(0.1, gradient_accumulation_steps=4)}, None, None, "cosine"
+    )[0].optimizer({}, 40)
+    assert made.get_config()["learning_rate"]["config"]["decay_steps"] == 10
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "n", "expected"),
+    [
+        ("adam", 5, [1e-4, 3.162e-4, 1e-3, 3.162e-3, 1e-2]),
+        ("adam", 4, [3.162e-4, 1e-3, 3.162e-3, 1e-2]),
+        ("keras.SGD", 3, [3.162e-3, 1e-2, 3.162e-2]),
+        # The range of the class ends at 3.
+        ("prodigy", 3, [0.3, 0.9487, 3.0]),
+        ("prodigy", 5, [0.1, 0.234, 0.5477, 1.282, 3.0]),
+        # As fine as the range is wide.
+        ("adam", 17, [float(f"{10 ** (-5 + i / 4):.4g}") for i in range(17)]),
+    ],
+)
+def test_grids(optimizer, n, expected):
+    [found] = contenders([optimizer], n, None, None)
+    assert [t["learning_rate"] for t in found.trials] == pytest.approx(expected)
+
+
+def test_ranges_are_filled():
+    ranges = {
+        "learning_rate": Log(1e-4, 1e-1),
+        "beta_1": OneMinusLog(0.5, 0.99),
+        "nesterov": Choice([True, False]),
+    }
+    found = spread(ranges, 30)
+    assert found == spread(ranges, 30)
+    for third in range(3):
+        low, high = 1e-4 * 10**third, 1e-4 * 10 ** (third + 1)
+        assert 9 <= sum(low <= s["learning_rate"] < high for s in found) <= 11
+    assert 13 <= sum(s["nesterov"] for s in found) <= 17
+    rates = np.log([s["learning_rate"] for s in found])
+    decays = np.log([1.0 - s["beta_1"] for s in found])
+    assert abs(np.corrcoef(rates, decays)[0, 1]) < 0.3
+
+
+def test_searches_of_several_arguments():
+    [ours, theirs] = entries(["adamw", "keras.AdamW"], "space", 3)
+    assert {"learning_rate", "beta_1", "beta_2"} < ours.searched.keys()
+    assert theirs.searched == {"learning_rate": "Log(1e-05, 0.1)"}
+    search = {"a": {"weight_decay": Log(1e-3, 1.0)}, "b": None}
+    a, b = contenders({"a": "adamw", "b": "adamw"}, search, 4, None)
+    assert (len(a.trials), b.tuned) == (4, False)
+    assert a.entry.fixed["learning_rate"] == 0.001
+    made = a.optimizer(a.trials[0], 100)
+    assert made.weight_decay == a.trials[0]["weight_decay"]
+
+
+def test_what_does_not_decay_is_kept():
+    given = keras_adamx.AdamW()
+    given.exclude_from_weight_decay(var_names=["bias"])
+    theirs = keras.optimizers.AdamW()
+    theirs.exclude_from_weight_decay(var_names=["bias"])
+    for optimizer in (given, theirs):
+        made = contenders({"o": optimizer}, None, None, None)[0].optimizer({}, 10)
+        model = cases.build()
+        made.build(model.trainable_variables)
+        kernel, bias = model.trainable_variables[:2]
+        if optimizer is given:
+            assert (made.is_excluded(kernel), made.is_excluded(bias)) == (False, True)
+        else:
+            assert made._use_weight_decay(kernel)
+            assert not made._use_weight_decay(bias)
+    given = keras_adamx.AdamW()
+    given.exclude_from_weight_decay(var_list=[bias])
+    with pytest.raises(ValueError, match="Exclude by name"):
+        contenders({"o": given}, None, None, None)
