@@ -1,16 +1,32 @@
 """Comparing optimizers: the same data, the same budget, fresh seeds."""
 
 from keras_adamx.compare.comparison import Comparison, compare
-from keras_adamx.compare.records import Plan, Task
-from keras_adamx.compare.summary import performance_profile
+from keras_adamx.compare.records import Entry, Evaluation, Machine, Plan, Run, Task
+from keras_adamx.compare.summary import (
+    EntrySummary,
+    PerformanceProfile,
+    Spread,
+    Summary,
+    Trial,
+    performance_profile,
+)
 from keras_adamx.compare.workload import Data, Part, Workload
 
 __all__ = [
     "Comparison",
     "Data",
+    "Entry",
+    "EntrySummary",
+    "Evaluation",
+    "Machine",
     "Part",
+    "PerformanceProfile",
     "Plan",
+    "Run",
+    "Spread",
+    "Summary",
     "Task",
+    "Trial",
     "Workload",
     "compare",
     "performance_profile",

@@ -28,14 +28,11 @@ class Comparison:
         runs: The runs, in the order in which they ended.
 
     Example:
-        >>> plan = keras_adamx.compare.Plan(
-        ...     keras_adamx.compare.Task(
-        ...         "digits", "Digits.", "accuracy", True, 0.9, 100, 50, 50, 32, 650
-        ...     ),
-        ...     entries=(), trials=0, tuning_seeds=(), test_seeds=(1000,),
-        ... )
-        >>> keras_adamx.compare.Comparison(plan, (), ()).summary().ranking
-        ()
+        >>> c = keras_adamx.compare
+        >>> task = c.Task("t", "A task.", "loss", False, 0.5, 200, 50, 100, 32, 650)
+        >>> plan = c.Plan(task, (), 0, tuning_seeds=(), test_seeds=(1000,))
+        >>> c.Comparison(plan, machines=(), runs=()).missing
+        0
     """
 
     plan: Plan

@@ -143,8 +143,8 @@ def _labelled(optimizers: Any) -> dict[str, Any]:
 
 
 def _label(one: Any) -> str:
-    if isinstance(one, str):
-        return one
+    if not isinstance(one, type | keras.optimizers.Optimizer):
+        return str(one)
     cls = one if isinstance(one, type) else type(one)
     own = cls.__name__.lower()
     if not isinstance(one, type) and one.name.replace("_", "").lower() != own:

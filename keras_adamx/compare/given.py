@@ -37,6 +37,11 @@ def split(inputs: Any, labels: Any, seed: int = 0) -> Data:
     Raises:
         ValueError: There are fewer than 10 examples, or not as many labels as inputs.
     """
+    if any(np.ndim(each) == 0 for each in keras.tree.flatten((inputs, labels))):
+        raise TypeError(
+            "compare: argument `data` must hold arrays. Received: numbers in lists; "
+            "use numpy.asarray."
+        )
     inputs = keras.tree.map_structure(np.asarray, inputs)
     labels = keras.tree.map_structure(np.asarray, labels)
     sizes = {len(each) for each in keras.tree.flatten((inputs, labels))}

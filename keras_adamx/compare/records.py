@@ -37,6 +37,15 @@ class Task:
         evaluate_every: Steps between evaluations.
         batch_size: Examples a step.
         parameters: Trainable parameters of the model.
+
+    Example:
+        >>> task = keras_adamx.compare.Task(
+        ...     "digits", "Digits.", "accuracy", higher_is_better=True, target=0.9,
+        ...     steps=100, steps_per_epoch=50, evaluate_every=50, batch_size=32,
+        ...     parameters=650,
+        ... )
+        >>> task.reached(0.95), task.better(0.5, 0.6)
+        (True, False)
     """
 
     name: str
@@ -68,11 +77,18 @@ class Entry:
     Args:
         label: What it is called in the results; no two entries share it.
         optimizer: Name of the class, with its package: `"keras_adamx.Adam"`.
-        schedule: The learning rate over a run: `"warmup-cosine"`, `"constant"`, or
-            `"own"` for one that was given with the optimizer.
-        fixed: Arguments that are the same in all runs.
+        schedule: The learning rate over a run: `"warmup-cosine"`, `"cosine"`,
+            `"warmup-constant"`, `"constant"`, or `"own"` for one that was given with
+            the optimizer.
+        fixed: Arguments that are the same in all runs and no defaults.
         searched: Arguments that are tuned, each with its candidates or its range, in
             words.
+
+    Example:
+        >>> entry = keras_adamx.compare.Entry(
+        ...     "adam", "keras_adamx.Adam", "warmup-cosine", fixed={"beta_1": 0.8},
+        ...     searched={"learning_rate": "0.001, 0.01"},
+        ... )
     """
 
     label: str
@@ -89,9 +105,16 @@ class Plan:
     Args:
         task: The workload.
         entries: The optimizers.
-        trials: Settings that each optimizer may try on the tuning data.
+        trials: Settings that each optimizer may try on the tuning data; 0 where
+            nothing is tuned.
         tuning_seeds: Seeds of the tuning runs.
         test_seeds: Seeds of the runs that are reported; none of `tuning_seeds`.
+
+    Example:
+        >>> c = keras_adamx.compare
+        >>> task = c.Task("t", "A task.", "loss", False, 0.1, 100, 50, 50, 32, 650)
+        >>> entry = c.Entry("sgd", "keras.SGD", "own", fixed={}, searched={})
+        >>> plan = c.Plan(task, (entry,), 0, tuning_seeds=(), test_seeds=(1000,))
     """
 
     record: ClassVar[str] = "plan"
@@ -116,6 +139,13 @@ class Machine:
         threads: Threads that each run was given.
         jobs: Runs at a time.
         started: Time of the start, in ISO 8601 with the time zone.
+
+    Example:
+        >>> machine = keras_adamx.compare.Machine(
+        ...     "jax", {"python": "3.12.1"}, "a processor", cores=2,
+        ...     memory_bytes=8_000_000_000, threads=2, jobs=1,
+        ...     started="2030-01-01T12:00:00+00:00",
+        ... )
     """
 
     record: ClassVar[str] = "machine"
@@ -140,6 +170,11 @@ class Evaluation:
         train_loss: Mean training loss since the evaluation before.
         loss: Loss on held-out data.
         value: The metric on held-out data.
+
+    Example:
+        >>> point = keras_adamx.compare.Evaluation(100, 0.5, 1.2, 1.3, 0.6)
+        >>> point.step, point.value
+        (100, 0.6)
     """
 
     step: int
@@ -169,6 +204,19 @@ class Run:
 
     Raises:
         ValueError: `phase` or `status` is none of these.
+
+    Example:
+        >>> c = keras_adamx.compare
+        >>> task = c.Task("t", "A task.", "loss", False, 0.5, 200, 50, 100, 32, 650)
+        >>> curve = (c.Evaluation(100, 1.0, 0.7, 0.6, 0.6),
+        ...          c.Evaluation(200, 2.0, 0.4, 0.3, 0.3))
+        >>> run = c.Run(
+        ...     "sgd", "test", {}, 1000, "finished", None, curve,
+        ...     update_microseconds=50.0, state_bytes=0, peak_memory_bytes=None,
+        ...     compile_seconds=1.0, load=0.1,
+        ... )
+        >>> run.best(task).value, run.at_target(task).step
+        (0.3, 200)
     """
 
     record: ClassVar[str] = "run"

@@ -30,6 +30,10 @@ class Spread:
         low: Least.
         high: Largest.
         count: Number of runs.
+
+    Example:
+        >>> keras_adamx.compare.Spread.of([3.0, 1.0, float("inf")])
+        Spread(median=3.0, low=1.0, high=inf, count=3)
     """
 
     median: float
@@ -58,6 +62,12 @@ class Trial:
         values: Best value of each run in the order of the seeds; nan where it failed.
         failed: How many of the runs failed.
         missing: How many have not ended yet.
+
+    Example:
+        >>> trial = keras_adamx.compare.Trial(
+        ...     {"learning_rate": 0.1}, value=0.8, loss=0.5, values=(0.7, 0.9),
+        ...     failed=0, missing=0,
+        ... )
     """
 
     settings: dict[str, Any]
@@ -98,6 +108,15 @@ class EntrySummary:
         state_bytes: Size of the optimizer's variables, or None.
         state_bytes_per_parameter: The same, a trainable parameter of the model.
         peak_memory_bytes: Most memory that the process held.
+
+    Example:
+        >>> c = keras_adamx.compare
+        >>> task = c.Task("t", "A task.", "loss", False, 0.5, 200, 50, 100, 32, 650)
+        >>> entry = c.Entry("sgd", "keras.SGD", "own", fixed={}, searched={})
+        >>> plan = c.Plan(task, (entry,), 0, tuning_seeds=(), test_seeds=(1000,))
+        >>> found = c.Comparison(plan, (), ()).summary()["sgd"]
+        >>> found.label, found.missing, found.best_value
+        ('sgd', 1, None)
     """
 
     entry: Entry
@@ -147,6 +166,13 @@ class Summary:
         ranking: Labels from the best to the worst: those that reached the target in
             most of the seeds by their median steps to it, then the others by the
             median of their best value; last, those without a test run.
+
+    Example:
+        >>> c = keras_adamx.compare
+        >>> task = c.Task("t", "A task.", "loss", False, 0.5, 200, 50, 100, 32, 650)
+        >>> plan = c.Plan(task, (), 0, tuning_seeds=(), test_seeds=(1000,))
+        >>> c.Comparison(plan, (), ()).summary(target=0.4).task.target
+        0.4
     """
 
     task: Task
@@ -174,6 +200,14 @@ class PerformanceProfile:
         shares: By label, at each of `factors` the share of the workloads whose ratio is
             at most the factor.
         scores: By label, the mean of the share over the factors from 1 to the largest.
+
+    Example:
+        >>> profile = keras_adamx.compare.PerformanceProfile(
+        ...     "steps", ("digits",), {"adam": (1.0,), "sgd": (1.5,)},
+        ...     factors=(1.0, 1.5, 4.0),
+        ...     shares={"adam": (1.0, 1.0, 1.0), "sgd": (0.0, 1.0, 1.0)},
+        ...     scores={"adam": 1.0, "sgd": 0.833},
+        ... )
     """
 
     measure: str
@@ -321,6 +355,21 @@ def performance_profile(
     Raises:
         ValueError: There is no workload, one has no target or other labels than the
             first, or an argument is not allowed.
+
+    Example:
+        >>> c = keras_adamx.compare
+        >>> def run(label, step):
+        ...     curve = (c.Evaluation(step, 1.0, 0.1, 0.1, 0.1),)
+        ...     return c.Run(
+        ...         label, "test", {}, 1000, "finished", None, curve, None, None, None,
+        ...         None, None,
+        ...     )
+        >>> task = c.Task("t", "A task.", "loss", False, 0.5, 200, 50, 100, 32, 650)
+        >>> entries = [c.Entry(n, "keras.SGD", "own", {}, {}) for n in ("a", "b")]
+        >>> plan = c.Plan(task, tuple(entries), 0, (), (1000,))
+        >>> found = c.Comparison(plan, (), (run("a", 100), run("b", 150)))
+        >>> c.performance_profile([found.summary()]).ratios
+        {'a': (1.0,), 'b': (1.5,)}
 
     Source:
         Dolan and Moré 2002, "Benchmarking optimization software with performance

@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 class Part(NamedTuple):
     """Examples with their labels, as NumPy arrays in memory.
 
-    Attributes:
+    Args:
         inputs: An array, or a dictionary or list of arrays, examples first.
         labels: An array of as many labels.
+
+    Example:
+        >>> import numpy as np
+        >>> part = keras_adamx.compare.Part(np.ones((20, 3)), np.zeros(20))
+        >>> part.inputs.shape
+        (20, 3)
     """
 
     inputs: Any
@@ -30,6 +36,14 @@ class Data:
         train: What the models are trained on.
         tuning: What settings are chosen on.
         test: What is reported.
+
+    Example:
+        >>> import numpy as np
+        >>> parts = [
+        ...     keras_adamx.compare.Part(np.ones((n, 3)), np.zeros(n))
+        ...     for n in (80, 10, 10)
+        ... ]
+        >>> data = keras_adamx.compare.Data(*parts)
     """
 
     train: Part
@@ -58,6 +72,22 @@ class Workload:
         evaluate_every: Steps between evaluations, or None for an epoch.
         jit_compile: Whether XLA compiles the step, by the name of the backend; the
             backend's default where it is not named.
+
+    Example:
+        >>> import numpy as np
+        >>> def build():
+        ...     return keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> def data():
+        ...     x = np.random.default_rng(0).normal(size=(100, 3)).astype("float32")
+        ...     y = x.sum(axis=1, keepdims=True)
+        ...     part = keras_adamx.compare.Part
+        ...     return keras_adamx.compare.Data(
+        ...         part(x[:80], y[:80]), part(x[80:90], y[80:90]), part(x[90:], y[90:])
+        ...     )
+        >>> workload = keras_adamx.compare.Workload(
+        ...     "sums", "Sums of three numbers; one layer.", build, data, "mse", "loss",
+        ...     "loss", higher_is_better=False, target=0.1, steps=100, batch_size=16,
+        ... )
     """
 
     name: str

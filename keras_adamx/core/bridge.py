@@ -266,9 +266,9 @@ def undecayed_patterns(optimizer: Any) -> tuple[str, ...]:
             f"{type(optimizer).__name__} excludes variables of a model from weight "
             "decay. Exclude by name: exclude_from_weight_decay(var_names=[...])."
         )
-    found = getattr(optimizer, "_undecayed_names", ())
-    theirs = getattr(optimizer, "_exclude_from_weight_decay_pattern", None) or ()
-    return tuple(getattr(each, "pattern", each) for each in (*found, *theirs))
+    found = list(getattr(optimizer, "_undecayed_names", ()))
+    theirs = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    return tuple(each.pattern for each in [*found, *([theirs] if theirs else [])])
 
 
 def compiled_with(model: Any) -> tuple[Any, Any, list[Any]]:

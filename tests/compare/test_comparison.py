@@ -108,7 +108,8 @@ def test_all_begin_with_the_same_weights_and_see_the_same_batches():
     model = cases.build()
     for part, phase in (("test", "test"), ("tuning", "tuning")):
         data = getattr(cases.data(), part)
-        expected = float(np.mean(cases.loss()(data.labels, model(data.inputs))))
+        loss = cases.loss()(data.labels, model(data.inputs))
+        expected = float(keras.ops.convert_to_numpy(loss))
         run = training.train(
             cases.workload(),
             cases.data(),
@@ -286,7 +287,7 @@ def test_a_comparison_can_grow(tmp_path, whole, counted):
     assert [e.label for e in found.plan.entries] == ["ours", "theirs", "first"]
     assert found.plan.task.target == 0.9
     assert Comparison.load(file) == found
-    with pytest.raises(ValueError, match=r"batch_size: 16 in the file, 8 now"):
+    with pytest.raises(ValueError, match="steps_per_epoch: 4 in the file, 8 now"):
         cases.compared(file=file, optimizers=more, seeds=3, batch_size=8)
     assert Comparison.load(file) == found
 
@@ -421,7 +422,13 @@ def test_arguments_that_are_refused(changed, said):
         (lambda: 3, cases.data, {}, "It returned: 3"),
         (cases.build, cases.data, {}, "`loss` is needed"),
         (cases.build, 3, {"loss": "mse"}, "`data` must be"),
-        (cases.build, ([1] * 20, [1] * 21), {"loss": "mse"}, "20, 21 examples"),
+        (cases.build, ([1] * 20, [1] * 20), {"loss": "mse"}, "must hold arrays"),
+        (
+            cases.build,
+            (np.ones(20), np.ones(21)),
+            {"loss": "mse"},
+            "20, 21 examples",
+        ),
         (
             cases.build,
             cases.data,
@@ -511,7 +518,7 @@ def test_schedules_follow_the_class_unless_one_is_asked_for():
 @pytest.mark.parametrize(
     ("kind", "steps", "expected"),
     [
-        ("warmup-cosine", (0, 4, 5, 52, 100), (1 / 6, 5 / 6, 1.0, 0.5096, 0.0)),
+        ("warmup-cosine", (0, 4, 5, 52, 100), (1 / 6, 5 / 6, 1.0, 0.5083, 0.0)),
         ("cosine", (0, 50, 100), (1.0, 0.5, 0.0)),
         ("warmup-constant", (0, 3, 5, 100), (1 / 6, 4 / 6, 1.0, 1.0)),
     ],
@@ -561,7 +568,7 @@ def test_ranges_are_filled():
     assert found == spread(ranges, 30)
     for third in range(3):
         low, high = 1e-4 * 10**third, 1e-4 * 10 ** (third + 1)
-        assert 9 <= sum(low <= s["learning_rate"] < high for s in found) <= 11
+        assert 8 <= sum(low <= s["learning_rate"] < high for s in found) <= 12
     assert 13 <= sum(s["nesterov"] for s in found) <= 17
     rates = np.log([s["learning_rate"] for s in found])
     decays = np.log([1.0 - s["beta_1"] for s in found])
