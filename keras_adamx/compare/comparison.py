@@ -241,8 +241,7 @@ def compare(
     record.add(*changed, started[-1])
     made = {run.key: run for run in old}
     every = len(running.planned_tuning(plan, chosen)) + len(chosen) * seeds
-    done = every - _missing(plan, old)
-    progress = Progress(every, done, plan.task, jobs, verbose=verbose)
+    progress = Progress(every, len(old), plan.task, jobs, verbose=verbose)
     try:
         with progress.shown():
             for phase in ("tuning", "test"):

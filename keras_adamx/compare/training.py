@@ -126,7 +126,8 @@ class _Training:
         first = self._batches(0, 1)
         if not all(layer.built for layer in bridge.layers_of(self.model)):
             bridge.build_model(self.model, tuple(first))
-        self.optimizer.build(self.model.trainable_variables)
+        # With float16, Keras has put an optimizer around it that scales the loss.
+        self.model.optimizer.build(self.model.trainable_variables)
         self.averages = self._averages()
         # Some optimizers have drawn numbers by now, and some have not.
         bridge.fresh_global_seed(seed)
@@ -202,7 +203,9 @@ class _Training:
         """Compile the step; nothing has changed afterwards. Returns its seconds."""
         number = min(self._steps_per_call, self.task.steps)
         clocks = [_Clock(self.optimizer), _Clock(self.optimizer)]
-        variables = [*self.model.variables, *self.optimizer.variables]
+        optimizers = (self.optimizer, self.model.optimizer)
+        variables = list(self.model.variables)
+        variables += [v for optimizer in optimizers for v in optimizer.variables]
         before = [array_of(variable) for variable in variables]
         # Not by seeding: TensorFlow would forget what it has compiled.
         with kept_random_states():

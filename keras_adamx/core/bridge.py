@@ -462,8 +462,9 @@ def _copied(variable: Any) -> np.ndarray:
 @contextlib.contextmanager
 def kept_global_seed() -> Iterator[None]:
     """Random numbers without a seed of their own go on afterwards as before."""
-    name = "global_seed_generator"
+    name, seed_name = "global_seed_generator", "global_random_seed"
     generator = global_state.get_global_attribute(name)
+    seed = global_state.get_global_attribute(seed_name)
     state = None if generator is None else _copied(generator.state)
     try:
         yield
@@ -471,3 +472,4 @@ def kept_global_seed() -> Iterator[None]:
         if generator is not None:
             generator.state.assign(state)
         global_state.set_global_attribute(name, generator)
+        global_state.set_global_attribute(seed_name, seed)

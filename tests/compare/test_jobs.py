@@ -38,29 +38,35 @@ def test_a_killed_comparison_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_several_jobs_give_the_bits_of_one(tmp_path, capfd):
+def test_processes_give_the_bits_of_one(tmp_path, capfd):
     optimizers = {
         "ours": keras_adamx.SGD(0.1, jit_compile=False),
         "theirs": keras.optimizers.SGD(0.1, momentum=0.9),
-        "deadly": cases.Deadly(0.1),
     }
-    given = {"optimizers": optimizers, "threads": 1, "seeds": 1}
-    two = cases.compared(jobs=2, **given, file=tmp_path / "two.jsonl")
-    assert Comparison.load(tmp_path / "two.jsonl") == two
-    one = cases.compared(isolate=True, **given)
-    assert cases.curves(one) == cases.curves(two)
-    assert [m.jobs for m in (*one.machines, *two.machines)] == [1, 2]
-    here = cases.compared(**given | {"threads": None, "optimizers": {
-        name: optimizers[name] for name in ("ours", "theirs")
-    }})  # fmt: skip
-    alive = [c for c in cases.curves(one) if "deadly" not in c[0]]
-    assert cases.curves(here) == alive
+    given = {"search": {"ours": [0.1, 0.2], "theirs": [0.1, 0.3]}, "seeds": 1}
+    here = cases.compared(optimizers=optimizers, **given)
+    path = tmp_path / "two.jsonl"
+    two = cases.compared(
+        optimizers={**optimizers, "deadly": cases.Deadly(0.1)},
+        jobs=2,
+        threads=1,
+        file=path,
+        **given,
+    )
+    assert Comparison.load(path) == two
+    assert (two.machines[0].jobs, two.machines[0].threads) == (2, 1)
+    died = [run for run in two.runs if run.label == "deadly"]
+    alive = [c for c in cases.curves(two) if "deadly" not in c[0]]
+    assert alive == cases.curves(here)
     # A process that dies is a failure of its run.
-    reasons = {run.reason for run in two.runs if run.label == "deadly"}
-    assert reasons == {"the process ended with status 7"}
-    peaks = [r.peak_memory_bytes for r in one.runs if r.label != "deadly"]
-    assert min(peaks) > 50_000_000
-    assert {r.peak_memory_bytes for r in two.runs} == {None}
+    assert [run.reason for run in died] == ["the process ended with status 7"]
+    assert {run.peak_memory_bytes for run in two.runs} == {None}
+    isolated = cases.compared(
+        optimizers=optimizers, isolate=True, threads=1, search=None, seeds=1
+    )
+    again = cases.compared(optimizers=optimizers, search=None, seeds=1)
+    assert cases.curves(isolated) == cases.curves(again)
+    assert min(run.peak_memory_bytes for run in isolated.runs) > 50_000_000
     assert capfd.readouterr().out == ""
 
 

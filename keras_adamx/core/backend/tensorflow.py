@@ -359,16 +359,17 @@ def on_cpu(x: Any) -> bool:
 
 @contextlib.contextmanager
 def randomness_kept() -> Iterator[None]:
-    # Seeds of operations whose seed is not given, after `tf.random.set_seed`.
-    generator = getattr(context.context(), "_rng", None)
-    if generator is None:
-        yield
-        return
-    state = generator.getstate()
+    # Seeds of operations whose seed is not given, after `tf.random.set_seed`; it may be
+    # called meanwhile.
+    owner = context.context()
+    seed, generator = getattr(owner, "_seed", None), getattr(owner, "_rng", None)
+    state = None if generator is None else generator.getstate()
     try:
         yield
     finally:
-        generator.setstate(state)
+        owner._seed, owner._rng = seed, generator
+        if generator is not None:
+            generator.setstate(state)
 
 
 def scope_of(model: Any) -> Any:
