@@ -545,4 +545,47 @@ FAULTS = [
         "tests/contract/test_doctor.py",
         "held_back",
     ),
+    # Comparisons.
+    Fault(
+        "runs that never reach the target are dropped",
+        "compare/summary.py",
+        "steps = Spread.of([math.inf if p is None else p.step for p in targets])",
+        "steps = Spread.of([p.step for p in targets if p is not None])",
+        "tests/compare/test_summary.py",
+        "never_reach",
+    ),
+    Fault(
+        "all seeds see the data in the same order",
+        "compare/training.py",
+        "np.random.default_rng([self.seed, epoch])",
+        "np.random.default_rng([epoch])",
+        "tests/compare/test_comparison.py",
+        "order_of_the_data",
+    ),
+    Fault(
+        "the steps that only compile are kept",
+        "compare/training.py",
+        """        for variable, value in zip(variables, before):
+            variable.assign(value)
+""",
+        "",
+        "tests/compare/test_comparison.py",
+        "what_keras_makes",
+    ),
+    Fault(
+        "tests on the data that settings were chosen on",
+        "compare/training.py",
+        'part = data.tuning if phase == "tuning" else data.test',
+        "part = data.tuning",
+        "tests/compare/test_comparison.py",
+        "same_batches",
+    ),
+    Fault(
+        "training goes on with Keras' averages",
+        "compare/training.py",
+        "        if self._trained:",
+        "        if False:",
+        "tests/compare/test_comparison.py",
+        "averages_are_evaluated",
+    ),
 ]
