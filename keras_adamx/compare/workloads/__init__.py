@@ -43,7 +43,7 @@ def get(name: str) -> Workload:
 
     Example:
         >>> keras_adamx.compare.workloads.get("fashion_mlp").steps
-        2150
+        2145
     """
     if name not in _DECLARED:
         close = difflib.get_close_matches(str(name), _DECLARED)

@@ -134,9 +134,9 @@ fashion_mlp = Workload(
     metric_name="accuracy",
     higher_is_better=True,
     target=0.885,
-    steps=2_150,  # 5 epochs
+    steps=2_145,  # 5 epochs
     batch_size=128,
-    evaluate_every=215,
+    evaluate_every=143,
 )
 
 fashion_cnn = Workload(
@@ -152,9 +152,9 @@ fashion_cnn = Workload(
     metric_name="accuracy",
     higher_is_better=True,
     target=0.905,
-    steps=2_150,  # 5 epochs
+    steps=2_145,  # 5 epochs
     batch_size=128,
-    evaluate_every=215,
+    evaluate_every=143,
 )
 
 fashion_autoencoder = Workload(
@@ -170,7 +170,7 @@ fashion_autoencoder = Workload(
     metric_name="loss",
     higher_is_better=False,
     target=0.2825,
-    steps=2_150,  # 5 epochs
+    steps=2_145,  # 5 epochs
     batch_size=128,
-    evaluate_every=215,
+    evaluate_every=143,
 )

@@ -104,9 +104,9 @@ diamonds = Workload(
     metric_name="rmse",
     higher_is_better=False,
     target=0.098,
-    steps=3_420,  # 20 epochs
+    steps=3_400,  # 20 epochs
     batch_size=256,
-    evaluate_every=171,
+    evaluate_every=170,
 )
 
 movielens = Workload(
@@ -122,7 +122,7 @@ movielens = Workload(
     metric_name="rmse",
     higher_is_better=False,
     target=0.870,
-    steps=1_878,  # 6 epochs
+    steps=1_872,  # 6 epochs
     batch_size=256,
-    evaluate_every=100,
+    evaluate_every=104,
 )
