@@ -122,6 +122,7 @@ digits = Workload(
     steps=300,
     batch_size=64,
     evaluate_every=20,
+    jit_compile={"tensorflow": True},
 )
 
 fashion_mlp = Workload(
@@ -137,6 +138,7 @@ fashion_mlp = Workload(
     steps=2_145,  # 5 epochs
     batch_size=128,
     evaluate_every=143,
+    jit_compile={"tensorflow": True},
 )
 
 fashion_cnn = Workload(
@@ -155,6 +157,7 @@ fashion_cnn = Workload(
     steps=2_145,  # 5 epochs
     batch_size=128,
     evaluate_every=143,
+    jit_compile={"tensorflow": False},
 )
 
 fashion_autoencoder = Workload(
@@ -173,4 +176,5 @@ fashion_autoencoder = Workload(
     steps=2_145,  # 5 epochs
     batch_size=128,
     evaluate_every=143,
+    jit_compile={"tensorflow": True},
 )

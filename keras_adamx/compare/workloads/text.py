@@ -78,4 +78,5 @@ char_lm = Workload(
     steps=2_000,
     batch_size=32,
     evaluate_every=200,
+    jit_compile={"tensorflow": True},
 )
