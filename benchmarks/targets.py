@@ -19,7 +19,7 @@ from benchmarks import measure
 
 # What the error (one minus an accuracy, or a loss) may be more than that of AdamW.
 MARGIN = 0.01
-DIGITS = 3
+DIGITS = 4
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 

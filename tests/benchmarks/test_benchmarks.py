@@ -142,10 +142,10 @@ def test_targets(tmp_path):
 @pytest.mark.parametrize(
     ("value", "higher_is_better", "expected"),
     [
-        (0.8904, True, 0.889),  # An error of 0.1096 becomes one of 0.1107.
-        (0.0944, False, 0.0954),
-        (1.416, False, 1.44),
-        (0.2816, False, 0.285),
+        (0.8904, True, 0.8893),  # An error of 0.1096 becomes one of 0.1107.
+        (0.0944, False, 0.09535),
+        (1.416, False, 1.431),
+        (0.2816, False, 0.2845),
         (10.0, False, 10.1),
     ],
 )
