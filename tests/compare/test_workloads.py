@@ -71,17 +71,6 @@ def needed(name):
         pytest.skip(f"needs the package {NEEDED[name]}, of the extra 'data'")
 
 
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
-    """Folder of prepared data: they are prepared once, and never in the user's own."""
-    return tmp_path_factory.mktemp("datasets")
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(prepared, monkeypatch):
-    monkeypatch.setenv("KERAS_ADAMX_DATA_DIR", str(prepared))
-
-
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
     """An empty folder of data, in a process that has read none."""
@@ -382,13 +371,13 @@ def test_preparing_prints_nothing_and_leaves_random_numbers_alone(fresh, capfd):
     assert [path.name for path in fresh.iterdir()] == ["keras_adamx_digits"]
 
 
-def test_tfds_knows_the_data_sets(prepared):
+def test_tfds_knows_the_data_sets():
     """Without our loader, too."""
     needed("digits")
     import tensorflow_datasets as tfds
 
-    datasets.prepare("digits")
-    builder = tfds.builder("keras_adamx_digits", data_dir=prepared)
+    root = datasets.prepare("digits").parents[1]
+    builder = tfds.builder("keras_adamx_digits", data_dir=root)
     [block, _] = builder.as_data_source(split="train")
     assert block["image"].shape == (1_000, 8, 8, 1)
     assert builder.info.splits["tuning"].num_examples == 1
