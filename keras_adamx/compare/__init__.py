@@ -1,5 +1,6 @@
 """Comparing optimizers: the same data, the same budget, fresh seeds."""
 
+from keras_adamx.compare import datasets, workloads
 from keras_adamx.compare.comparison import Comparison, compare
 from keras_adamx.compare.records import Entry, Evaluation, Machine, Plan, Run, Task
 from keras_adamx.compare.summary import (
@@ -29,5 +30,7 @@ __all__ = [
     "Trial",
     "Workload",
     "compare",
+    "datasets",
     "performance_profile",
+    "workloads",
 ]

@@ -18,7 +18,20 @@ SPLITS = ("train", "tuning", "test")
 
 
 class MissingDataError(ImportError):
-    """What brings a data set is not installed; the text says how to install it."""
+    """What brings a data set is not installed.
+
+    Args:
+        message: What is missing, and the command that installs it.
+
+    Example:
+        >>> try:
+        ...     splits = keras_adamx.compare.datasets.load("digits")
+        ... except keras_adamx.compare.datasets.MissingDataError as error:
+        ...     print(error)
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
 
 
 class Reader(Protocol):

