@@ -218,9 +218,7 @@ def _require_positive(found: Curve, owner: str) -> None:
             )
 
 
-def draw_curve(
-    axes: Axes, found: Curve, label: str, style: dict[str, Any]
-) -> None:
+def draw_curve(axes: Axes, found: Curve, label: str, style: dict[str, Any]) -> None:
     """Draw a line with its band; it is dotted where runs have ended already."""
     # The last epoch that no run has ended before.
     complete = np.flatnonzero(found.runs == found.runs.max(initial=0))

@@ -38,6 +38,11 @@ class Column:
     right: bool = False
 
 
+def columns(*heads: str) -> tuple[Column, ...]:
+    """Columns; a head that ends in > has its cells to the right."""
+    return tuple(Column(h.removesuffix(">"), h.endswith(">")) for h in heads)
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """A table.

@@ -51,10 +51,18 @@ def _environment() -> Any:
             "The HTML report is made with Jinja, which is not installed: "
             "pip install 'keras_adamx[report]'"
         ) from error
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["unbroken"] = _unbroken
+    return environment
+
+
+def _unbroken(text: str) -> str:
+    """Text of a narrow column that breaks before a range, not within it."""
+    before, bracket, inside = text.partition(" (")
+    return before + bracket + inside.replace(" ", "\N{NO-BREAK SPACE}")

@@ -193,57 +193,55 @@ def _bars(
     spreads: dict[str, Spread | None],
     label: str,
     write: Callable[[float | None], str],
-    limit: float = math.nan,
+    budget: float | None = None,
 ) -> None:
-    """A row an optimizer: a bar to the median, a line over the range, the words."""
-    every = [x for s in spreads.values() if s for x in (s.median, s.high)]
-    end = max([x for x in every if math.isfinite(x)], default=math.nan)
-    end = np.nanmax([end, limit, 1e-9])
-    rows = [shown(entry.label) for entry in summary.entries]
+    """A row an optimizer: a bar to the median, a line over the range, the words.
+
+    With a budget the bars are of times to the target; one that was not reached is a
+    hatched bar over the budget.
+    """
+    ends = [x for s in spreads.values() if s for x in (s.median, s.high)]
+    end = max([x for x in (*ends, budget or 0.0) if math.isfinite(x)]) or 1.0
     for row, entry in enumerate(summary.entries):
         spread = spreads[entry.label]
-        colour = look(colours[entry.label])["color"]
         if spread is None:
-            _words(axes, row, 0.0, "no run", end)
+            axes.text(0.0, row, " no run", va="center", fontsize="small")
             continue
+        colour = look(colours[entry.label])["color"]
         reached = math.isfinite(spread.median)
-        high = spread.high if math.isfinite(spread.high) else end
+        high = min(spread.high, end)
         if reached:
             axes.barh(row, spread.median, color=colour, height=0.6)
         else:
-            axes.barh(
-                row, end, color="none", edgecolor=colour, height=0.6, hatch="//", lw=0.8
-            )
-        if spread.count > 1 and math.isfinite(spread.low) and spread.low < high:
+            hatched: dict[str, Any] = {"color": "none", "hatch": "//", "linewidth": 0.8}
+            axes.barh(row, end, edgecolor=colour, height=0.6, **hatched)
+        if spread.low < high:
             axes.plot([spread.low, high], [row, row], color="black", linewidth=1.2)
-        text = words.to_target(spread, write) if limit == limit else write(spread.median)
-        if limit == limit:
-            text = text if not reached else write(spread.median)
+        text = write(spread.median) if reached else words.NEVER
+        if budget is not None:
             text += f", {entry.reached} of {len(entry.runs) + entry.missing}"
-        _words(axes, row, high if reached else end, text, end)
+        behind = max(high, spread.median) if reached else end
+        axes.text(behind + 0.02 * end, row, text, va="center", fontsize="small")
+    rows = [shown(entry.label) for entry in summary.entries]
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     # Room for the words behind the bars.
-    axes.set_xlim(0.0, end * 1.75)
+    axes.set_xlim(0.0, end * 1.6)
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= end * 1.01])
     axes.set_xlabel(label)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _words(axes: Axes, row: int, x: float, text: str, end: float) -> None:
-    axes.text(x + 0.02 * end, row, text, va="center", fontsize="small")
-
-
 def _steps_to_target(summary: Summary, axes: Axes, colours: Colours) -> None:
     spreads = {e.label: e.steps_to_target for e in summary.entries}
-    limit = float(summary.task.steps)
-    _bars(summary, axes, colours, spreads, "steps", words.count, limit)
+    steps = float(summary.task.steps)
+    _bars(summary, axes, colours, spreads, "steps", words.count, steps)
 
 
 def _seconds_to_target(summary: Summary, axes: Axes, colours: Colours) -> None:
     spreads = {e.label: e.seconds_to_target for e in summary.entries}
-    longest = [e.seconds.high for e in summary.entries if e.seconds]
-    limit = max(longest, default=0.0)
-    _bars(summary, axes, colours, spreads, "seconds", words.number, limit)
+    longest = max([e.seconds.high for e in summary.entries if e.seconds], default=0.0)
+    _bars(summary, axes, colours, spreads, "seconds", words.number, longest)
 
 
 def _update(summary: Summary, axes: Axes, colours: Colours) -> None:
@@ -271,49 +269,42 @@ def _memory(summary: Summary, axes: Axes, colours: Colours) -> None:
 
 
 def _sensitivity(summary: Summary, axes: Axes, colours: Colours) -> None:
-    inside = []
+    values = [value for e in summary.entries for _, value in e.sensitivity()]
+    _frame(axes, summary, [value for value in values if math.isfinite(value)])
+    axes.set_xscale("log")
     for entry in summary.entries:
         found = entry.sensitivity()
-        pairs = [(rate, value) for rate, value in found if math.isfinite(value)]
-        inside += [value for _, value in pairs]
+        if not found:
+            continue
         style = look(colours[entry.label])
-        alone = all(len(trial.settings) == 1 for trial in entry.trials)
         # Where more is tuned than the rate, a line would join what is not alike.
-        line = style if alone else {**style, "linestyle": "none"}
-        if found:
-            xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
-            axes.plot(xs, ys, marker=".", label=shown(entry.label), **line)
-        chosen = (entry.settings or {}).get("learning_rate")
-        for rate, value in pairs:
-            if rate == chosen and any(
-                t.settings == entry.settings and t.value == value for t in entry.trials
-            ):
-                axes.plot(
-                    [rate],
-                    [value],
-                    marker="o",
-                    markersize=9,
-                    fillstyle="none",
-                    color=style["color"],
-                    linestyle="none",
-                )
-    _frame(axes, summary, inside)
-    bottom, top = axes.get_ylim()
-    worst = bottom if summary.task.higher_is_better else top
-    for entry in summary.entries:
-        colour = look(colours[entry.label])["color"]
-        failed = [rate for rate, value in entry.sensitivity() if math.isnan(value)]
-        axes.plot(
-            failed,
-            [worst] * len(failed),
-            marker="x",
-            color=colour,
-            linestyle="none",
-            clip_on=False,
-        )
-    axes.set_xscale("log")
-    axes.set(xlabel="learning rate", ylabel=f"{shown(summary.task.metric)}, tuning data")
+        if any(len(trial.settings) > 1 for trial in entry.trials):
+            style = {**style, "linestyle": "none"}
+        finite = [pair for pair in found if math.isfinite(pair[1])]
+        axes.plot(*_columns(finite), marker=".", label=shown(entry.label), **style)
+        alone: dict[str, Any] = {"color": style["color"], "linestyle": "none"}
+        chosen = [
+            (trial.settings["learning_rate"], trial.value)
+            for trial in entry.trials
+            if trial.settings == entry.settings
+        ]
+        ring: dict[str, Any] = {"marker": "o", "markersize": 9, "fillstyle": "none"}
+        axes.plot(*_columns(chosen), **ring, **alone)
+        # What failed has no value: it stands at the worse end, in the axes' fractions.
+        failed = [rate for rate, value in found if math.isnan(value)]
+        if failed:
+            height = 0.03 if summary.task.higher_is_better else 0.97
+            across = axes.get_xaxis_transform()
+            heights = [height] * len(failed)
+            axes.plot(failed, heights, marker="x", transform=across, **alone)
+    axes.set(
+        xlabel="learning rate", ylabel=f"{shown(summary.task.metric)}, tuning data"
+    )
     axes.grid(alpha=0.3)
+
+
+def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 # Several workloads.
@@ -323,9 +314,7 @@ def draw_profile(profile: PerformanceProfile, axes: Axes) -> None:
     """Draw for each optimizer on what share of the workloads it is how near."""
     for place, (label, shares) in enumerate(profile.shares.items()):
         style = look(place)
-        axes.step(
-            profile.factors, shares, where="post", label=shown(label), **style
-        )
+        axes.step(profile.factors, shares, where="post", label=shown(label), **style)
     axes.set_ylim(-0.03, 1.03)
     axes.set(xlabel=f"{profile.measure}, factor of the fastest", ylabel="share solved")
     axes.grid(alpha=0.3)

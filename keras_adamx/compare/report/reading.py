@@ -123,7 +123,9 @@ def _first_to_target(summary: Summary, measure: str) -> str:
     if math.isinf(spreads[first].median):
         return f"No optimizer reached the target in most of its runs ({measure})."
     text = words.to_target(spreads[first], MEASURES[measure])
-    return _told_apart(f"Fewest {measure} to the target: {first}, {text}", first, spreads)
+    return _told_apart(
+        f"Fewest {measure} to the target: {first}, {text}", first, spreads
+    )
 
 
 def _best_value(summary: Summary) -> str:

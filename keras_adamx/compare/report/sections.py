@@ -6,8 +6,8 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_adamx.compare.records import Machine, Plan, Run
-from keras_adamx.compare.report import pictures, reading, words
+from keras_adamx.compare.records import Plan
+from keras_adamx.compare.report import details, pictures, reading, words
 from keras_adamx.compare.report.content import (
     Cell,
     Column,
@@ -18,6 +18,7 @@ from keras_adamx.compare.report.content import (
     Pictures,
     Section,
     Table,
+    columns,
 )
 from keras_adamx.compare.summary import EntrySummary, PerformanceProfile, Summary
 
@@ -43,11 +44,6 @@ def document(title: str, compared: Sequence[Compared], profiles: Any) -> Documen
     return Document(title, f"{lead}.", (*sections, _how_to_read()))
 
 
-def columns(*heads: str) -> tuple[Column, ...]:
-    """Columns; a head that ends in > has its cells to the right."""
-    return tuple(Column(h.removesuffix(">"), h.endswith(">")) for h in heads)
-
-
 # Several workloads.
 
 
@@ -70,7 +66,10 @@ def _overview(compared: Sequence[Compared], profiles: Any) -> Section:
     parts: list[Part] = [matrix]
     if isinstance(profiles, str):
         return Section("All workloads", (*parts, profiles))
-    parts += [_profile_table(profiles), Pictures(tuple(map(_profile_picture, profiles)))]
+    parts += [
+        _profile_table(profiles),
+        Pictures(tuple(map(_profile_picture, profiles))),
+    ]
     return Section("All workloads", tuple(parts))
 
 
@@ -106,10 +105,10 @@ def _profile_picture(profile: PerformanceProfile) -> Picture:
 def _workload(compared: Compared) -> Section:
     plan, summary = compared.plan, compared.summary
     reading_of = Notes(tuple(reading.sentences(summary)))
-    details = [
-        _protocol(plan, summary, compared.machines, compared.runs),
-        _tuning(plan, summary),
-        _failures(plan, compared.runs),
+    folded = [
+        details.protocol(plan, summary, compared.machines, compared.runs),
+        details.tuning(plan, summary),
+        details.failures(plan, compared.runs),
     ]
     return Section(
         plan.task.name,
@@ -121,7 +120,7 @@ def _workload(compared: Compared) -> Section:
             _costs(summary),
             Pictures(tuple(_pictures(compared))),
         ),
-        tuple(each for each in details if each is not None),
+        tuple(each for each in folded if each is not None),
     )
 
 
@@ -133,16 +132,17 @@ def _in_short(plan: Plan, summary: Summary) -> str:
         target = f"Target: {task.metric} {side} {words.metric(task.target)}."
     epochs = words.number(task.steps / task.steps_per_epoch)
     seeds = words.plural(len(plan.test_seeds), "seed")
+    budget = f"Budget: {words.count(task.steps)} steps of {task.batch_size} examples"
+    tuned = f"Nothing is tuned. The tables show the runs of {seeds}"
+    if any(entry.searched for entry in plan.entries):
+        tuned = (
+            f"Each optimizer tried {words.plural(plan.trials, 'setting')} on the "
+            f"tuning data and then ran with the best of them on {seeds} not used before. The "
+            "tables show these runs"
+        )
     return (
-        f"{target} Budget: {words.count(task.steps)} steps of {task.batch_size} examples "
-        f"({epochs} epochs) a run. Each optimizer tried {plan.trials} settings on the "
-        f"tuning data and then ran with the best of them on {seeds} that were not used "
-        "before; the tables show these runs on the test data, as median (least to "
-        "largest)."
-        if any(entry.searched for entry in plan.entries)
-        else f"{target} Budget: {words.count(task.steps)} steps of {task.batch_size} "
-        f"examples ({epochs} epochs) a run. Nothing is tuned. The tables show the runs "
-        f"of {seeds} on the test data, as median (least to largest)."
+        f"{target} {budget} ({epochs} epochs) a run. {tuned} on the test data, as "
+        "median (least to largest)."
     )
 
 
@@ -185,9 +185,11 @@ def _results(plan: Plan, summary: Summary) -> Table:
     stand = reading.standings(summary)
     with_target = task.target is not None
     heads = ["optimizer", "tuned settings"]
-    heads += ["reached>", "steps to target>", "epochs to target>"] if with_target else []
+    heads += (
+        ["reached>", "steps to target>", "epochs to target>"] if with_target else []
+    )
     heads += ["seconds to target>"] if with_target else ["finished>"]
-    heads += [f"best {task.metric}>", f"final {task.metric}>", "to the best>"]
+    heads += [f"best {task.metric}>", "to the best>"]
     rows = []
     for entry in _in_order(summary):
         cells = [Cell(entry.label), _settings_cell(plan, entry)]
@@ -202,7 +204,6 @@ def _results(plan: Plan, summary: Summary) -> Table:
         else:
             cells.append(_of(len(entry.runs) - entry.failed, entry))
         cells.append(Cell(words.spread(entry.best_value, words.metric)))
-        cells.append(Cell(words.spread(entry.final_value, words.metric)))
         cells.append(_standing_cell(stand[entry.label]))
         rows.append(tuple(cells))
     return Table("Results", columns(*heads), tuple(rows))
@@ -212,16 +213,20 @@ def _costs(summary: Summary) -> Table:
     rows = [
         (
             Cell(entry.label),
+            Cell(words.spread(entry.final_value, words.metric)),
+            Cell(words.spread(entry.final_loss, words.metric)),
+            Cell(words.spread(entry.final_train_loss, words.metric)),
+            Cell(words.spread(entry.seconds)),
             Cell(words.spread(entry.update_microseconds)),
             Cell(words.number(entry.state_bytes_per_parameter)),
             Cell(words.spread(entry.peak_memory_bytes, words.mebibytes)),
-            Cell(words.spread(entry.seconds)),
         )
         for entry in _in_order(summary)
     ]
-    heads = ("optimizer", "update, µs>", "state, bytes a parameter>")
-    heads += ("peak memory, MiB>", "training, s>")
-    return Table("Costs", columns(*heads), tuple(rows))
+    heads = [f"final {summary.task.metric}>", "final loss>", "training loss>"]
+    heads += ["training, s>", "update, µs>", "bytes a parameter>", "peak memory, MiB>"]
+    caption = "At the end of the budget, of the runs that finished, and costs"
+    return Table(caption, columns("optimizer", *heads), tuple(rows))
 
 
 def _pictures(compared: Compared) -> Iterable[Picture]:
@@ -231,11 +236,11 @@ def _pictures(compared: Compared) -> Iterable[Picture]:
         "seconds": "Learning curves against seconds of training steps",
         "steps-to-target": "Steps to the target",
         "seconds-to-target": "Seconds of training steps to the target",
-        "sensitivity": "Best value on the tuning data against the learning rate; a cross "
-        "is a rate with which a run failed, a ring the chosen one",
         "update": "Time of one update of the weights",
         "state": "State of the optimizer",
         "memory": "Most memory that the process held",
+        "sensitivity": "Best value on the tuning data against the learning rate; a "
+        "cross is a rate with which a run failed, a ring the chosen one",
     }
     many = len(compared.summary.entries)
     for kind, text in texts.items():
@@ -250,161 +255,6 @@ def _pictures(compared: Compared) -> Iterable[Picture]:
             ),
             rows=many if pictures.KINDS[kind].bars else 0,
         )
-
-
-def _protocol(
-    plan: Plan, summary: Summary, machines: Sequence[Machine], runs: Sequence[Run]
-) -> Section:
-    task = plan.task
-    better = "larger is better" if task.higher_is_better else "smaller is better"
-    target = "none" if summary.task.target is None else words.metric(summary.task.target)
-    if summary.task.target != task.target:
-        target += " (set for this report)"
-    facts = {
-        "metric on held-out data": f"{task.metric}, {better}",
-        "target": target,
-        "steps a run": words.count(task.steps),
-        "steps an epoch": words.count(task.steps_per_epoch),
-        "steps between evaluations": words.count(task.evaluate_every),
-        "examples a step": words.count(task.batch_size),
-        "trainable parameters": words.count(task.parameters),
-        "settings an optimizer may try": words.count(plan.trials),
-        "seeds of tuning": ", ".join(map(str, plan.tuning_seeds)),
-        "seeds of the test": ", ".join(map(str, plan.test_seeds)),
-        "load of the machine during the runs": _load(runs),
-    }
-    entries = [
-        (
-            Cell(entry.label),
-            Cell(entry.optimizer, code=True),
-            Cell(entry.schedule),
-            Cell(words.settings(entry.fixed) or "defaults", code=bool(entry.fixed)),
-            Cell(words.settings(entry.searched) or "nothing", code=bool(entry.searched)),
-        )
-        for entry in plan.entries
-    ]
-    heads = ("optimizer", "class", "learning rate over a run", "the same in all runs")
-    return Section(
-        f"How {task.name} was compared",
-        (
-            Table(
-                "Protocol",
-                columns("what", "value"),
-                tuple((Cell(name), Cell(text)) for name, text in facts.items()),
-            ),
-            Table("Optimizers", columns(*heads, "tuned"), tuple(entries)),
-            *_machines(machines, runs),
-        ),
-        folded=True,
-    )
-
-
-def _load(runs: Sequence[Run]) -> str:
-    known = [run.load for run in runs if run.load is not None]
-    if not known:
-        return "not known"
-    return f"{words.number(min(known), 2)} to {words.number(max(known), 2)}"
-
-
-def _machines(machines: Sequence[Machine], runs: Sequence[Run]) -> list[Part]:
-    if not machines:
-        return ["Nothing is known of the machine."]
-    rows = [
-        (
-            Cell(each.started),
-            Cell(each.backend),
-            Cell(f"{each.processor}, {words.plural(each.cores, 'core')}"),
-            Cell(words.number(each.memory_bytes / 1024**3)),
-            Cell(f"{each.jobs} × {words.plural(each.threads, 'thread')}"),
-            Cell(", ".join(f"{n} {v}" for n, v in sorted(each.versions.items()))),
-        )
-        for each in machines
-    ]
-    heads = ("started", "backend", "processor", "memory, GiB>", "runs at a time")
-    parts: list[Part] = [Table("Machines", columns(*heads, "versions"), tuple(rows))]
-    kinds = {(m.processor, m.cores, m.backend, m.threads, m.jobs) for m in machines}
-    if len(kinds) > 1:
-        parts.append(
-            "The runs were made on different machines or in different ways: seconds, "
-            "update times and memory are not comparable."
-        )
-    loads = [run.load for run in runs if run.load is not None]
-    cores = min(each.cores for each in machines)
-    if loads and max(loads) > cores:
-        parts.append(
-            f"The load went up to {words.number(max(loads), 2)} on "
-            f"{words.plural(cores, 'core')}: runs waited for the processor, and seconds "
-            "and update times are too long by an unknown part."
-        )
-    return parts
-
-
-def _tuning(plan: Plan, summary: Summary) -> Section | None:
-    task = summary.task
-    rows = []
-    for entry in summary.entries:
-        for trial in entry.trials:
-            chosen = trial.settings == entry.settings
-            notes = []
-            if trial.failed:
-                notes.append(f"{trial.failed} failed")
-            if trial.missing:
-                notes.append(f"{trial.missing} not run")
-            if chosen:
-                notes.append("chosen")
-            rows.append(
-                (
-                    Cell(entry.label),
-                    Cell(words.settings(trial.settings), code=True),
-                    Cell(words.metric(trial.value)),
-                    Cell(words.metric(trial.loss)),
-                    Cell(
-                        ", ".join(notes) or words.NOTHING,
-                        mark="bad" if trial.failed else "good" if chosen else "",
-                    ),
-                )
-            )
-    if not rows:
-        return None
-    seeds = words.plural(len(plan.tuning_seeds), "seed")
-    return Section(
-        f"What was tried on {task.name}",
-        (
-            Table(
-                f"Best {task.metric} on the tuning data, mean over {seeds}",
-                columns("optimizer", "settings", f"{task.metric}>", "loss>", ""),
-                tuple(rows),
-            ),
-        ),
-        folded=True,
-    )
-
-
-def _failures(plan: Plan, runs: Sequence[Run]) -> Section | None:
-    rows = [
-        (
-            Cell(run.label),
-            Cell(run.phase),
-            Cell(words.settings(run.settings) or "as given", code=bool(run.settings)),
-            Cell(str(run.seed)),
-            Cell(run.reason or "not known"),
-        )
-        for run in runs
-        if run.status == "failed"
-    ]
-    if not rows:
-        return None
-    return Section(
-        f"Runs that failed on {plan.task.name}",
-        (
-            Table(
-                f"{len(rows)} of {words.plural(len(runs), 'run')} failed",
-                columns("optimizer", "phase", "settings", "seed>", "reason"),
-                tuple(rows),
-            ),
-        ),
-        folded=True,
-    )
 
 
 def _how_to_read() -> Section:
