@@ -85,7 +85,7 @@ def _standing(summary: Summary, entry: EntrySummary, by_target: bool) -> Standin
     if overlap(own, least):
         return Standing(", ".join(filter(None, [text, "overlaps"])), "unclear")
     bad = by_target and math.isinf(own.median)
-    return Standing(text or "apart", "bad" if bad else "")
+    return Standing(text or "behind", "bad" if bad else "")
 
 
 def sentences(summary: Summary) -> list[str]:

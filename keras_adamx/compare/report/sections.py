@@ -137,8 +137,8 @@ def _in_short(plan: Plan, summary: Summary) -> str:
     if any(entry.searched for entry in plan.entries):
         tuned = (
             f"Each optimizer tried {words.plural(plan.trials, 'setting')} on the "
-            f"tuning data and then ran with the best of them on {seeds} not used before. The "
-            "tables show these runs"
+            f"tuning data and then ran with the best of them on {seeds} not used "
+            "before. The tables show these runs"
         )
     return (
         f"{target} {budget} ({epochs} epochs) a run. {tuned} on the test data, as "
@@ -271,8 +271,8 @@ def _how_to_read() -> Section:
                     "there.",
                     "“To the best” is the median of the steps over that of the first. "
                     "“Overlaps”: the ranges over the seeds have values in common, and "
-                    "the order of the two may be chance. Ranges that are apart are no "
-                    "proof with few seeds.",
+                    "the order of the two may be chance; “behind”: they have none, "
+                    "which with few seeds is no proof.",
                     "The results hold for this model, this data, this budget and this "
                     "way of tuning. Another of them may turn the order around.",
                 )

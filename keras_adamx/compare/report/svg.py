@@ -14,11 +14,12 @@ from keras_adamx.plots.style import COLOURS, pyplot
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 # About the width of a phone, in points; the page makes it wider where there is room.
-WIDTH = 380.0
-HEIGHT = 250.0
+WIDTH = 340.0
+HEIGHT = 230.0
 ROW = 19.0
-_LONG = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
-_FONT = re.compile(r"font: ((?:\w+ )*[\d.]+px) [^;]+")
+_LONG = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
+# Up to matplotlib 3.10 in one, "font: 9px names", later apart.
+_FONT = re.compile(r"(font-family:|font: (?:\w+ )*[\d.]+px) [^;]+")
 _REFERENCE = re.compile(r"#([\w.-]+)")
 
 
@@ -83,9 +84,11 @@ def _legend_below(figure: Any, axes: Any) -> None:
 def _for_the_page(source: str, title: str, text: str, name: str) -> str:
     # What matplotlib has just written; no document from elsewhere is parsed.
     root = ElementTree.fromstring(source)
-    for child in list(root):
-        if child.tag == f"{{{SVG}}}metadata":
-            root.remove(child)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            # Its style would be that of the whole page.
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
+                parent.remove(child)
     used = {
         found
         for element in root.iter()
@@ -93,13 +96,21 @@ def _for_the_page(source: str, title: str, text: str, name: str) -> str:
         for found in _REFERENCE.findall(value)
     }
     for element in root.iter():
+        # Line breaks between elements, which nothing shows.
+        if element.text and "\n" in element.text:
+            element.text = element.text.strip()
+        if element.tail:
+            element.tail = element.tail.strip("\n ")
         for key, value in list(element.attrib.items()):
             if key == "id" and value not in used:
                 del element.attrib[key]
+            elif key == "d":
+                element.attrib[key] = _path(_attribute(value))
             else:
                 element.attrib[key] = _attribute(value)
     for key in ("width", "height"):
         root.attrib.pop(key, None)
+    root.attrib["style"] = "stroke-linejoin: round; stroke-linecap: butt"
     root.attrib["role"] = "img"
     root.attrib["aria-labelledby"] = f"{name}-title {name}-text"
     for place, (tag, words) in enumerate((("title", title), ("desc", text))):
@@ -114,8 +125,20 @@ def _for_the_page(source: str, title: str, text: str, name: str) -> str:
 
 def _attribute(value: str) -> str:
     """An attribute with short numbers and with the colours and fonts of the page."""
-    value = _LONG.sub(lambda found: f"{float(found[0]):.2f}", value)
-    value = _FONT.sub(r"font: \1 var(--font)", value)
+    value = _LONG.sub(lambda found: f"{float(found[0]):.1f}", value)
+    value = _FONT.sub(r"\1 var(--font)", value)
     for place, colour in enumerate(COLOURS):
         value = value.replace(colour.lower(), f"var(--series-{place})")
     return " ".join(value.split())
+
+
+def _path(value: str) -> str:
+    """A path in which a line goes on without a letter for each of its points."""
+    kept: list[str] = []
+    last = ""
+    for word in value.split():
+        if word == "L" and last in ("M", "L"):
+            continue
+        last = word if word.isalpha() else last
+        kept.append(word)
+    return " ".join(kept)
