@@ -3,6 +3,7 @@
 from keras_adamx.compare import datasets, workloads
 from keras_adamx.compare.comparison import Comparison, compare
 from keras_adamx.compare.records import Entry, Evaluation, Machine, Plan, Run, Task
+from keras_adamx.compare.report import Report, plot
 from keras_adamx.compare.summary import (
     EntrySummary,
     PerformanceProfile,
@@ -23,6 +24,7 @@ __all__ = [
     "Part",
     "PerformanceProfile",
     "Plan",
+    "Report",
     "Run",
     "Spread",
     "Summary",
@@ -32,5 +34,6 @@ __all__ = [
     "compare",
     "datasets",
     "performance_profile",
+    "plot",
     "workloads",
 ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from types import SimpleNamespace
 
+from keras_adamx.compare.comparison import Comparison
 from keras_adamx.compare.records import Entry, Evaluation, Machine, Plan, Run, Task
-from keras_adamx.compare.summary import summarize
 
 MACHINE = Machine(
     backend="torch",
@@ -81,12 +80,9 @@ def tuning(label, values, rates=RATES):
 
 
 def compared(entries, runs, *, seeds=3, machines=(MACHINE,), trials=3, **changes):
-    """A comparison, as far as a report looks at it."""
+    """A comparison of these runs."""
     plan = Plan(task(**changes), tuple(entries), trials, (100,), tuple(range(seeds)))
-    made = tuple(runs)
-    return SimpleNamespace(
-        plan=plan, machines=machines, runs=made, summary=summarize(plan, made)
-    )
+    return Comparison(plan, machines, tuple(runs))
 
 
 def usual(name="digits", **changes):
@@ -125,9 +121,4 @@ def renamed(comparison, name):
         dataclasses.replace(r, label=name if r.label == old else r.label)
         for r in comparison.runs
     )
-    return SimpleNamespace(
-        plan=plan,
-        machines=comparison.machines,
-        runs=runs,
-        summary=summarize(plan, runs),
-    )
+    return Comparison(plan, comparison.machines, runs)

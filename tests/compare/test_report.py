@@ -16,7 +16,7 @@ import pytest
 from matplotlib import pyplot
 
 from keras_adamx.compare.report import Report, html, pictures, plot, reading, svg, words
-from keras_adamx.compare.summary import Spread, summarize
+from keras_adamx.compare.summary import Spread
 from tests.compare import synthetic
 from tests.compare.pages import Page, markdown_tables
 from tests.compare.synthetic import compared, curve, entry, run, tuning, usual
@@ -237,7 +237,7 @@ def test_costs_of_a_comparison():
 
 
 def test_sentences_of_a_comparison():
-    found = reading.sentences(usual().summary)
+    found = reading.sentences(usual().summary())
     assert found[0] == (
         "Fewest steps to the target: adam, 150 (100 to 200). The range of sdprop "
         "overlaps with it: these runs do not say which is better."
@@ -269,30 +269,30 @@ def test_one_run_ranks_nothing():
         runs.append(run(label, "test", 0, curve(reach), settings={}))
     entries = [entry(label, tuned=False) for label in ("adam", "sgd")]
     made = compared(entries, runs, seeds=1)
-    found = reading.sentences(made.summary)
+    found = reading.sentences(made.summary())
     assert found[0].endswith("With one run of an optimizer no spread is known.")
     assert any(s.startswith("One seed says nothing") for s in found)
-    stand = reading.standings(made.summary)
+    stand = reading.standings(made.summary())
     assert stand["sgd"] == reading.Standing("4.00×, one run", "unclear")
 
 
 def test_a_single_optimizer_is_not_compared():
-    found = reading.sentences(alone().summary)
+    found = reading.sentences(alone().summary())
     assert found == [
         "Fewest steps to the target: adam, 200.",
         "Fewest seconds to the target: adam, 2.00.",
     ]
-    assert reading.standings(alone().summary)["adam"].mark == ""
+    assert reading.standings(alone().summary())["adam"].mark == ""
 
 
 def test_without_a_target_values_are_compared():
     made = usual(target=None)
-    found = reading.sentences(made.summary)
+    found = reading.sentences(made.summary())
     assert found[0] == (
         "Best accuracy: adam, 0.9510 (0.9500 to 0.9520). The ranges of sdprop and sgd "
         "overlap with it: these runs do not say which is better."
     )
-    stand = reading.standings(made.summary)
+    stand = reading.standings(made.summary())
     assert {label: s.text for label, s in stand.items()} == {
         "adam": "best",
         "sdprop": "overlaps",
@@ -305,10 +305,10 @@ def test_without_a_target_values_are_compared():
 
 
 def test_smaller_is_better():
-    found = reading.sentences(losses().summary)
+    found = reading.sentences(losses().summary())
     assert found[0].startswith("Fewest steps to the target: adam, ")
     assert "sgd: 3 of 3 test runs failed." in found
-    assert reading.standings(losses().summary)["sgd"].text == "failed"
+    assert reading.standings(losses().summary())["sgd"].text == "failed"
 
 
 def test_what_has_not_ended_is_said():
@@ -348,9 +348,7 @@ def test_machines_and_their_load():
 
 
 def test_another_target_is_named():
-    made = usual()
-    made.summary = summarize(made.plan, made.runs, target=0.5)
-    source = Report(made).to_markdown()
+    source = Report(usual(), targets={"digits": 0.5}).to_markdown()
     assert "Target: accuracy at least 0.5000." in source
     assert "0.5000 (set for this report)" in source
 
@@ -444,7 +442,7 @@ def test_words_of_spreads_and_settings():
 
 def picture(comparison, kind):
     """A picture as it stands in the page."""
-    summary = comparison.summary
+    summary = comparison.summary()
     places = {e.label: i for i, e in enumerate(summary.entries)}
     draw = functools.partial(pictures.KINDS[kind].draw, summary, colours=places)
     return svg.inline(draw, "title", "text", "name")
@@ -501,7 +499,7 @@ def test_sensitivity_marks_what_failed_and_what_was_chosen():
 
 def test_a_picture_goes_into_given_axes():
     axes = pyplot.subplots()[1]
-    assert plot(usual().summary, "update", axes=axes) is axes
+    assert plot(usual().summary(), "update", axes=axes) is axes
 
 
 @pytest.mark.parametrize(
@@ -581,6 +579,8 @@ def test_comparisons_that_cannot_be_reported():
         Report([])
     with pytest.raises(ValueError, match=r"different workloads.*2 of 'digits'"):
         Report([usual(), usual()])
+    with pytest.raises(ValueError, match=r"`targets` has 'digit'.*Allowed: digits"):
+        Report(usual(), targets={"digit": 0.5})
 
 
 @pytest.mark.parametrize("module", ["jinja2", "matplotlib"])

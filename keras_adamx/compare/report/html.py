@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_adamx.compare.report import content, svg
-from keras_adamx.plots.style import COLOURS
+from keras_adamx.plots.style import COLOURS, pyplot
 
 FOLDER = Path(__file__).parent
 
@@ -40,6 +40,12 @@ def render(document: content.Document) -> str:
             colours=COLOURS,
         )
     )
+
+
+def require() -> None:
+    """Raise `ImportError` where what a page is made with is not installed."""
+    pyplot()
+    _environment()
 
 
 @functools.cache

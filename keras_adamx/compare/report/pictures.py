@@ -61,8 +61,21 @@ def plot(comparison: Any, kind: str = "steps", *, axes: Axes | None = None) -> A
         ImportError: matplotlib is not installed.
         ValueError: There is no picture of that kind, or the runs have nothing to draw
             in it, as without a target or without tuning.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(100, 4)).astype("float32")
+        >>> def build():
+        ...     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        >>> found = keras_adamx.compare.compare(
+        ...     build, (x, x.sum(axis=1, keepdims=True)), ["sgd"], loss="mse",
+        ...     budget=4, evaluate_every=2, seeds=1, search=None, verbose=False,
+        ... )
+        >>> axes = keras_adamx.compare.plot(found, "steps")
+        >>> [int(step) for step in axes.lines[0].get_xdata()]
+        [2, 4]
     """
-    summary = comparison if isinstance(comparison, Summary) else comparison.summary
+    summary = comparison if isinstance(comparison, Summary) else comparison.summary()
     if kind not in KINDS:
         raise ValueError(
             f"plot: argument `kind` must be one of {', '.join(map(repr, KINDS))}. "

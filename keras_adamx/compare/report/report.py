@@ -7,7 +7,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,32 @@ class Report:
     Args:
         comparisons: A `Comparison`, or several, each of another workload.
         title: Title of the report.
+        targets: By the names of workloads, another value of the metric to be reached,
+            or None for none.
 
     Raises:
-        ValueError: There is no comparison, or two are of the same workload.
+        ValueError: There is no comparison, two are of the same workload, or `targets`
+            names another one.
+
+    Example:
+        >>> task = keras_adamx.compare.Task(
+        ...     "digits", "Digits.", "accuracy", True, 0.9, 100, 50, 50, 32, 650
+        ... )
+        >>> plan = keras_adamx.compare.Plan(task, (), 0, (), (1000,))
+        >>> report = keras_adamx.compare.Report(
+        ...     keras_adamx.compare.Comparison(plan, (), ())
+        ... )
+        >>> report.to_markdown().splitlines()[2]
+        '0 optimizers on digits.'
     """
 
-    def __init__(self, comparisons: Any, *, title: str = TITLE) -> None:
+    def __init__(
+        self,
+        comparisons: Any,
+        *,
+        title: str = TITLE,
+        targets: Mapping[str, float | None] | None = None,
+    ) -> None:
         single = hasattr(comparisons, "plan")
         given = [comparisons] if single else list(comparisons)
         if not given:
@@ -74,12 +94,20 @@ class Report:
                 "Report: the comparisons must be of different workloads. Received: "
                 f"{names.count(twice[0])} of {twice[0]!r}"
             )
-        labels = pictures.labels_of([each.summary for each in given])
+        others = targets or {}
+        unknown = [name for name in others if name not in names]
+        if unknown:
+            raise ValueError(
+                f"Report: argument `targets` has {unknown[0]!r}, which is no workload "
+                f"of the comparisons. Allowed: {', '.join(names)}"
+            )
+        summaries = [c.summary(target=others.get(c.plan.task.name, ...)) for c in given]
+        labels = pictures.labels_of(summaries)
         colours = {label: place for place, label in enumerate(labels)}
         self.title = title
         self.compared = [
-            Compared(c.plan, tuple(c.machines), tuple(c.runs), c.summary, colours)
-            for c in given
+            Compared(c.plan, tuple(c.machines), tuple(c.runs), summary, colours)
+            for c, summary in zip(given, summaries)
         ]
 
     @functools.cached_property

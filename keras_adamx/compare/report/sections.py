@@ -135,8 +135,10 @@ def _in_short(plan: Plan, summary: Summary) -> str:
     budget = f"Budget: {words.count(task.steps)} steps of {task.batch_size} examples"
     tuned = f"Nothing is tuned. The tables show the runs of {seeds}"
     if any(entry.searched for entry in plan.entries):
+        given = [entry.label for entry in plan.entries if not entry.searched]
+        but = f" ({words.names(given)} ran as given)" if given else ""
         tuned = (
-            f"Each optimizer tried {words.plural(plan.trials, 'setting')} on the "
+            f"Each optimizer{but} tried {words.plural(plan.trials, 'setting')} on the "
             f"tuning data and then ran with the best of them on {seeds} not used "
             "before. The tables show these runs"
         )
