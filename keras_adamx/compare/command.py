@@ -56,7 +56,9 @@ def run(arguments: argparse.Namespace) -> None:
                 optimizers=optimizers,
                 search=search,
                 trials=trials,
-                seeds=_either(arguments.seeds, QUICK["seeds"] if arguments.quick else 3),
+                seeds=_either(
+                    arguments.seeds, QUICK["seeds"] if arguments.quick else 3
+                ),
                 tuning_seeds=arguments.tuning_seeds,
                 file=folder / RECORDS,
                 jobs=arguments.jobs,
@@ -246,7 +248,7 @@ def _function(given: str) -> Callable[[], keras.Model]:
     function: Any = getattr(importlib.import_module(module), name, None)
     if not callable(function):
         raise CommandError(f"argument --model: {module!r} has no function {name!r}")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 # Data.
