@@ -128,6 +128,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
         ("--budget", "training steps a run (default: that of the workload)"),
         ("--batch-size", "examples a step (default: that of the workload)"),
         ("--evaluate-every", "steps between evaluations (default: an epoch)"),
+        ("--jobs", "runs at a time (default: 1; with --quick 2, of two cores or more)"),
     ):
         parser.add_argument(name, type=int, metavar="N", help=words)
     parser.add_argument(
@@ -142,13 +143,6 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--space", action="store_true", help="tune more than the learning rate"
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        metavar="N",
-        help="runs at a time (default: %(default)s)",
     )
     parser.add_argument(
         "--isolate",

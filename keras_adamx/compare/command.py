@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from keras_adamx.cli import CommandError, reported
-from keras_adamx.compare import workloads
+from keras_adamx.compare import measuring, workloads
 from keras_adamx.compare.comparison import Comparison, compare
 from keras_adamx.compare.contender import contenders
 from keras_adamx.compare.given import workload_of
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
                 ),
                 tuning_seeds=arguments.tuning_seeds,
                 file=folder / RECORDS,
-                jobs=arguments.jobs,
+                jobs=_either(arguments.jobs, _quick_jobs() if arguments.quick else 1),
                 isolate=arguments.isolate,
             )
         )
@@ -131,6 +131,11 @@ def _either(given: Any, other: Any) -> Any:
     return other if given is None else given
 
 
+def _quick_jobs() -> int:
+    """Runs at a time of a quick look: most of its time is compiling, on one core."""
+    return min(len(measuring.cores()), 2)
+
+
 def _listed(option: str, given: str) -> list[str]:
     """Names between commas."""
     found = [name.strip() for name in given.split(",") if name.strip()]
@@ -198,7 +203,7 @@ def _changed(workload: Workload, arguments: argparse.Namespace) -> Workload:
         changes["description"] = (
             f"{workload.description} A quick look: {words.count(steps)} steps where "
             f"{words.count(workload.steps)} are planned, with few settings and few "
-            "seeds; no one is to be chosen by it."
+            "seeds; do not choose by it."
         )
     return dataclasses.replace(workload, **changes)
 

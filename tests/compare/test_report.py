@@ -221,7 +221,7 @@ def test_results_of_a_comparison():
     assert rows["sgd"]["to the best"] == "2.67×"
     assert rows["sgd"]["reached"] == "2 of 3"
     assert rows["sgd"]["steps to target"] == "400 (350 to not reached)"
-    assert rows["sgd"]["tuned settings"].endswith("(learning_rate at the edge)")
+    assert rows["sgd"]["tuned settings"].endswith(" (at the edge)")
     assert rows["wild"]["reached"] == "0 of 3 (1 failed)"
     assert rows["wild"]["seconds to target"] == "not reached"
     assert rows["wild"]["best accuracy"] == "0.8500 (0.2125 to 0.8500)"

@@ -17,8 +17,9 @@ class Standing:
 
     Args:
         text: In a few words.
-        mark: `"good"` for the best, `"unclear"` where the runs do not tell it from the
-            best, `"bad"` where it did not get there, or nothing.
+        mark: `"good"` for the best if the runs tell it from all others, `"unclear"`
+            for what they do not tell from the best, `"bad"` for what did not get there,
+            or nothing.
     """
 
     text: str
@@ -28,6 +29,11 @@ class Standing:
 def overlap(one: Spread, other: Spread) -> bool:
     """Whether two ranges have a number in common."""
     return one.low <= other.high and other.low <= one.high
+
+
+def _apart(one: Spread, other: Spread) -> bool:
+    """Whether the runs tell two spreads from each other."""
+    return min(one.count, other.count) > 1 and not overlap(one, other)
 
 
 def apart_by_chance(seeds: int) -> float:
@@ -78,8 +84,12 @@ def _standing(summary: Summary, entry: EntrySummary, by_target: bool) -> Standin
     elif by_target:
         text = f"{own.median / least.median:.2f}×"
     if entry is best:
+        rivals = [_measured(e, by_target) for e in summary.entries if e is not best]
+        near = [r for r in rivals if r is not None and not _apart(r, own)]
         alone = len(summary.entries) == 1
-        return Standing(text or ("" if alone else "best"), "" if alone else "good")
+        return Standing(
+            text or ("" if alone else "best"), "" if near or alone else "good"
+        )
     if own.count == 1 or least.count == 1:
         return Standing(", ".join(filter(None, [text, "one run"])), "unclear")
     if overlap(own, least):
@@ -169,16 +179,19 @@ def _chance(seeds: int) -> str:
 def _open_ends(summary: Summary) -> list[str]:
     """What is wrong with the tuning or the runs, so that no one has to find it."""
     found = []
+    edges: dict[tuple[str, ...], list[str]] = {}
     for entry in summary.entries:
         if entry.at_edge:
-            found.append(
-                f"{entry.label}: the best {words.names(list(entry.at_edge))} is at the "
-                "edge of what was tried; a better one may lie beyond."
-            )
+            edges.setdefault(entry.at_edge, []).append(entry.label)
         if entry.failed:
             runs = words.plural(len(entry.runs), "test run")
             found.append(f"{entry.label}: {entry.failed} of {runs} failed.")
         if entry.missing and entry.runs:
             runs = words.plural(entry.missing, "test run")
             found.append(f"{entry.label}: {runs} not made yet.")
+    for names, labels in edges.items():
+        found.append(
+            f"{words.names(labels)}: the best {words.names(list(names))} is at the "
+            "edge of what was tried; a better one may lie beyond."
+        )
     return found

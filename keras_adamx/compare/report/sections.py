@@ -160,7 +160,9 @@ def _settings_cell(plan: Plan, entry: EntrySummary) -> Cell:
     if entry.settings:
         note = ""
         if entry.at_edge:
-            note = f"{words.names(list(entry.at_edge))} at the edge"
+            several = len(entry.settings) > 1
+            note = words.names(list(entry.at_edge)) if several else ""
+            note = f"{note} at the edge".strip()
         mark = "unclear" if note else ""
         return Cell(words.settings(entry.settings), True, note, mark)
     if entry.settings is not None:
@@ -275,6 +277,7 @@ def _how_to_read() -> Section:
                     "“Overlaps”: the ranges over the seeds have values in common, and "
                     "the order of the two may be chance; “behind”: they have none, "
                     "which with few seeds is no proof.",
+                    "A dash stands for what was not measured.",
                     "The results hold for this model, this data, this budget and this "
                     "way of tuning. Another of them may turn the order around.",
                 )
