@@ -19,8 +19,7 @@ from keras_adamx.compare import measuring, workloads
 from keras_adamx.compare.comparison import Comparison, compare
 from keras_adamx.compare.contender import contenders
 from keras_adamx.compare.given import workload_of
-from keras_adamx.compare.report import words
-from keras_adamx.compare.report.html import require
+from keras_adamx.compare.report import html, words
 from keras_adamx.compare.report.report import Report
 from keras_adamx.compare.workload import Data, Part, Workload
 
@@ -38,7 +37,7 @@ QUICK_STEPS = 150
 def run(arguments: argparse.Namespace) -> None:
     """Compare optimizers, and write the records and the reports into a folder."""
     with reported(ImportError):
-        require()  # What is not installed is said before what takes hours.
+        html.require()  # What is not installed is said before what takes hours.
     search, trials = _search(arguments)
     optimizers = _listed("--optimizers", arguments.optimizers)
     with reported(TypeError, ValueError):
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         compared.append(
             _compared(
-                workload,
+                _quick(workload, arguments),
                 optimizers=optimizers,
                 search=search,
                 trials=trials,
@@ -63,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
                 file=folder / RECORDS,
                 jobs=_either(arguments.jobs, _quick_jobs() if arguments.quick else 1),
                 isolate=arguments.isolate,
+                **_given(arguments, workload),
             )
         )
     _write(Report(compared), out)
@@ -161,14 +161,14 @@ def _search(arguments: argparse.Namespace) -> tuple[Any, int | None]:
 
 
 def _workloads(arguments: argparse.Namespace) -> list[Workload]:
-    """What is compared on, with the changes that were asked for."""
+    """What is compared on."""
     if (arguments.workload is None) == (arguments.model is None):
         raise CommandError(
             "argument --workload: name what to compare on, or give --model and --data. "
             f"Workloads: {', '.join(workloads.names())}"
         )
     if arguments.model is not None:
-        return [_changed(_own(arguments), arguments)]
+        return [_own(arguments)]
     for option in ("data", "loss", "metric"):
         if getattr(arguments, option) is not None:
             raise CommandError(
@@ -176,36 +176,35 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
             )
     names = _listed("--workload", arguments.workload)
     if len(set(names)) < len(names):
-        raise CommandError(f"argument --workload: names one twice: {names}")
+        raise CommandError(f"argument --workload: names one twice: {', '.join(names)}")
     if arguments.target is not None and len(names) > 1:
         raise CommandError("argument --target: is for one workload")
     with reported(ValueError):
-        return [_changed(workloads.get(name), arguments) for name in names]
+        return [workloads.get(name) for name in names]
 
 
-def _changed(workload: Workload, arguments: argparse.Namespace) -> Workload:
-    """A workload with what the command line says otherwise."""
-    changes: dict[str, Any] = {
-        name: value
-        for name, value in (
-            ("steps", arguments.budget),
-            ("batch_size", arguments.batch_size),
-            ("evaluate_every", arguments.evaluate_every),
-            ("target", arguments.target),
-        )
-        if value is not None
-    }
+def _given(arguments: argparse.Namespace, workload: Workload) -> dict[str, Any]:
+    """What the command line says otherwise than the workload, as `compare` takes it."""
+    names = ("budget", "batch_size", "evaluate_every", "target")
+    given = {name: getattr(arguments, name) for name in names}
+    found = {name: value for name, value in given.items() if value is not None}
     if arguments.quick:
-        steps = arguments.budget or min(workload.steps, QUICK_STEPS)
-        changes["steps"] = steps
-        changes.setdefault("evaluate_every", max(steps // 5, 1))
-        # In the plan, and so in every report that is made of the records.
-        changes["description"] = (
-            f"{workload.description} A quick look: {words.count(steps)} steps where "
-            f"{words.count(workload.steps)} are planned, with few settings and few "
-            "seeds; do not choose by it."
-        )
-    return dataclasses.replace(workload, **changes)
+        budget = found.setdefault("budget", min(workload.steps, QUICK_STEPS))
+        found.setdefault("evaluate_every", max(budget // 5, 1))
+    return found
+
+
+def _quick(workload: Workload, arguments: argparse.Namespace) -> Workload:
+    """A workload that says in the plan, and so in each report, how little was done."""
+    if not arguments.quick:
+        return workload
+    steps = words.count(_given(arguments, workload)["budget"])
+    return dataclasses.replace(
+        workload,
+        description=f"{workload.description} A quick look: {steps} steps where "
+        f"{words.count(workload.steps)} are planned, with few settings and few seeds; "
+        "do not choose by it.",
+    )
 
 
 def _own(arguments: argparse.Namespace) -> Workload:
@@ -222,9 +221,9 @@ def _own(arguments: argparse.Namespace) -> Workload:
             metric=arguments.metric,
             higher_is_better=None,
             target=...,
-            budget=arguments.budget,
+            budget=None,
             batch_size=arguments.batch_size,
-            evaluate_every=arguments.evaluate_every,
+            evaluate_every=None,
             jit_compile=None,
         )
     except (TypeError, ValueError) as error:
