@@ -96,6 +96,11 @@ def empty():
     return compared([entry("adam"), entry("sgd")], [], machines=())
 
 
+def planless():
+    """A plan without optimizers."""
+    return compared([], [])
+
+
 def strange(name="digits", **changes):
     """A label that means something to HTML, to Markdown and to matplotlib."""
     return synthetic.renamed(usual(name, **changes), STRANGE)
@@ -103,7 +108,17 @@ def strange(name="digits", **changes):
 
 ONE = {
     made.__name__: made
-    for made in (usual, alone, losses, unfinished, hopeless, bare, empty, strange)
+    for made in (
+        usual,
+        alone,
+        losses,
+        unfinished,
+        hopeless,
+        bare,
+        empty,
+        planless,
+        strange,
+    )
 }
 CASES = {
     **{name: lambda made=made: [made()] for name, made in ONE.items()},

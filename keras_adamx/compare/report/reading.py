@@ -53,8 +53,9 @@ def target_measured(summary: Summary) -> bool:
 
 
 def _best(summary: Summary) -> EntrySummary | None:
-    first = summary[summary.ranking[0]]
-    return first if first.runs else None
+    first = next(iter(summary.ranking), None)
+    found = None if first is None else summary[first]
+    return found if found is not None and found.runs else None
 
 
 def _measured(entry: EntrySummary, by_target: bool) -> Spread | None:
