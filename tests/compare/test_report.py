@@ -274,6 +274,12 @@ def test_failures_and_settings_are_listed():
     ]
     tried = table_of(source, "settings")
     assert len(tried) == 1 + 4 * 3
+    assert [row[0] for row in tried if row[-1] == "chosen"] == [
+        "adam",
+        "sdprop",
+        "sgd",
+        "wild",
+    ]
     assert ["adam", "learning_rate=0.01", "0.9500", "0.1500", "chosen"] in tried
     assert ["wild", "learning_rate=0.1", "–", "–", "1 failed"] in tried
 
@@ -550,6 +556,11 @@ def test_a_large_picture_stays_small():
     ]
     made = compared([entry(label, tuned=False) for label in labels], runs, steps=600)
     assert 10_000 < len(picture(made, "steps")) < 70_000
+
+
+def test_paths_are_shortened_where_they_stay_the_same():
+    path = "M 1 2 L 3 4 L 5 6 C 1 1 2 2 3 3 L 7 7 L 8 8 z L 9 9"
+    assert svg._path(path) == "M 1 2 3 4 5 6 C 1 1 2 2 3 3 L 7 7 8 8 z L 9 9"
 
 
 def test_pictures_do_not_depend_on_the_settings_of_the_user():
