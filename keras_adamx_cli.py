@@ -152,7 +152,12 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="a look of two minutes, no result"
     )
-    _out_argument(parser)
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        default="comparison",
+        help="folder of the records and the report (default: %(default)s)",
+    )
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,15 +173,10 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VALUE",
         help="another value of the metric to reach, for a single file",
     )
-    _out_argument(parser)
-
-
-def _out_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        default="comparison",
-        help="folder of the report (default: %(default)s)",
+        help="folder of the report (default: that of a single file)",
     )
 
 

@@ -70,11 +70,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def report(arguments: argparse.Namespace) -> None:
     """Write the reports again, from files of records."""
-    comparisons = []
-    for name in arguments.files:
-        path = Path(name) / RECORDS if Path(name).is_dir() else Path(name)
-        with reported(OSError, ValueError):
-            comparisons.append(Comparison.load(path))
+    paths = [Path(name) for name in arguments.files]
+    paths = [path / RECORDS if path.is_dir() else path for path in paths]
+    if arguments.out is None and len(paths) > 1:
+        raise CommandError("argument --out: is needed for a report of several files")
+    with reported(OSError, ValueError):
+        comparisons = [Comparison.load(path) for path in paths]
     targets = {}
     if arguments.target is not None:
         if len(comparisons) > 1:
@@ -85,7 +86,7 @@ def report(arguments: argparse.Namespace) -> None:
         targets[comparisons[0].plan.task.name] = arguments.target
     with reported(ValueError):
         made = Report(comparisons, targets=targets)
-    _write(made, Path(arguments.out))
+    _write(made, paths[0].parent if arguments.out is None else Path(arguments.out))
 
 
 def _write(made: Report, out: Path) -> None:

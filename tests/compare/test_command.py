@@ -125,6 +125,10 @@ def test_reports_are_made_again(records, capsys, monkeypatch, without_pictures):
     assert main(["report", "digits", "--target", "0.5", "--out", "other"]) == 0
     numbers = json.loads((records / "other" / "summary.json").read_text("utf-8"))
     assert numbers["comparisons"][0]["target"] == 0.5
+    assert main(["report", "letters/runs.jsonl"]) == 0
+    assert (records / "letters" / "report.html").exists()
+    capsys.readouterr()
+    assert "--out: is needed" in failed(["report", "digits", "letters"], capsys)
     # The records stay as they are.
     assert Comparison.load("digits/runs.jsonl") == synthetic.usual("digits")
 
@@ -269,8 +273,9 @@ def test_files_that_are_no_records(folder, capsys):
     two = synthetic.usual("digits")
     two.save(folder / "a.jsonl")
     two.save(folder / "b.jsonl")
-    assert "different workloads" in failed(["report", "a.jsonl", "b.jsonl"], capsys)
-    line = ["report", "a.jsonl", "b.jsonl", "--target", "1"]
+    line = ["report", "a.jsonl", "b.jsonl"]
+    assert "different workloads" in failed([*line, "--out", "c"], capsys)
+    line += ["--out", "c", "--target", "1"]
     assert "the file of one workload" in failed(line, capsys)
 
 

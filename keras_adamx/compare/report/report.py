@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_adamx.compare.records import Machine, Plan, Run
+from keras_adamx.compare.records import Machine, Plan, Run, without_nan
 from keras_adamx.compare.report import html, markdown, pictures, sections
 from keras_adamx.compare.report.content import Document
 from keras_adamx.compare.summary import (
@@ -150,7 +149,8 @@ class Report:
         profiles = self._profiles()
         if not isinstance(profiles, str):
             found["performance_profiles"] = [dataclasses.asdict(p) for p in profiles]
-        return _as_json(found)
+        numbers: dict[str, Any] = without_nan(found)
+        return numbers
 
     def to_json(self, indent: int | None = 2) -> str:
         """The same as a string."""
@@ -206,13 +206,3 @@ def _numbers(compared: Compared) -> dict[str, Any]:
         "ranking": list(summary.ranking),
         "entries": entries,
     }
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _as_json(each) for name, each in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return [_as_json(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
