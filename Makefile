@@ -32,14 +32,14 @@ demo: $(VENV)/examples-installed
 
 test: test-tensorflow test-jax
 
-test-tensorflow test-jax test-torch: test-%: $(VENV)/examples-installed $(VENV)/jax-installed $(VENV)/test-installed
+test-tensorflow test-jax test-torch: test-%: $(VENV)/examples-installed $(VENV)/data-installed $(VENV)/jax-installed $(VENV)/test-installed
 	KERAS_BACKEND=$* $(PYTEST) $(PYTEST_ARGS)
 
 # Every example on a small setting.
 test-examples: MARKED := examples
 # What takes long; "few" is contained in the other cases of its tests.
 test-slow: MARKED := slow and not examples
-test-examples test-slow: $(VENV)/examples-installed $(VENV)/jax-installed $(VENV)/test-installed
+test-examples test-slow: $(VENV)/examples-installed $(VENV)/data-installed $(VENV)/jax-installed $(VENV)/test-installed
 	KERAS_BACKEND=tensorflow $(PYTEST) $(PYTEST_ARGS) -m "$(MARKED)" -k "not few"
 
 lint: $(VENV)/dev-installed

@@ -98,6 +98,88 @@ def _plot_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workload",
+        metavar="NAME[,NAME]",
+        help="workloads of the package: fashion_mlp; an unknown one lists them",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODULE:FUNCTION",
+        help="in the place of a workload: what returns a new model at each call",
+    )
+    parser.add_argument(
+        "--data", metavar="FILE", help="for --model: .npz file with inputs and labels"
+    )
+    parser.add_argument("--loss", help="for a --model that is not compiled")
+    parser.add_argument(
+        "--metric", help="for --model (default: its first, or the loss)"
+    )
+    parser.add_argument(
+        "--optimizers",
+        default="adam,sdprop,adastand,sgd,adafactor",
+        metavar="NAME[,NAME]",
+        help="names; those of Keras as keras.AdamW (default: %(default)s)",
+    )
+    for name, words in (
+        ("--trials", "settings each may try, 0 to tune nothing (default: 5)"),
+        ("--seeds", "seeds of the runs that are reported (default: 3)"),
+        ("--budget", "training steps a run (default: that of the workload)"),
+        ("--batch-size", "examples a step (default: that of the workload)"),
+        ("--evaluate-every", "steps between evaluations (default: an epoch)"),
+        ("--jobs", "runs at a time (default: 1; with --quick 2, of two cores or more)"),
+    ):
+        parser.add_argument(name, type=int, metavar="N", help=words)
+    parser.add_argument(
+        "--tuning-seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="seeds of the runs of a setting (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--target", type=float, metavar="VALUE", help="value of the metric to reach"
+    )
+    parser.add_argument(
+        "--space", action="store_true", help="tune more than the learning rate"
+    )
+    parser.add_argument(
+        "--isolate",
+        action="store_true",
+        help="a process for each run, so that its memory is known",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a look of two minutes, no result"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        default="comparison",
+        help="folder of the records and the report (default: %(default)s)",
+    )
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="runs.jsonl of a comparison, or its folder; one for each workload",
+    )
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="VALUE",
+        help="another value of the metric to reach, for a single file",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="folder of the report (default: that of a single file)",
+    )
+
+
 COMMANDS = (
     Command("list", "List the optimizers.", _list_arguments, "keras_adamx.cli:listing"),
     Command(
@@ -111,6 +193,18 @@ COMMANDS = (
         "Draw how optimizers descend a function of two numbers.",
         _plot_arguments,
         "keras_adamx.cli:plot",
+    ),
+    Command(
+        "compare",
+        "Train a model with several optimizers, tuned alike, and report.",
+        _compare_arguments,
+        "keras_adamx.compare.command:run",
+    ),
+    Command(
+        "report",
+        "Report on comparisons again, from their records.",
+        _report_arguments,
+        "keras_adamx.compare.command:report",
     ),
 )
 

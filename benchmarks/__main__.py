@@ -23,6 +23,7 @@ from benchmarks import (
     muon,
     sparse,
     step_time,
+    workloads,
 )
 
 MODULES = {
@@ -36,6 +37,7 @@ MODULES = {
         sparse,
         accumulation,
         codecs,
+        workloads,
     )
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"

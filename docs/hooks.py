@@ -24,6 +24,8 @@ import keras
 
 import keras_adamx
 import keras_adamx.rule
+from keras_adamx.compare import workloads
+from keras_adamx.compare.datasets.dataset import DATASETS
 from keras_adamx.core.codecs import STATE_DTYPES
 from keras_adamx.core.schedules import Schedule
 from keras_adamx.core.transforms import Transform
@@ -580,8 +582,43 @@ def finding_table(checks: list[Check]) -> str:
     return table(["finding", "what it means", "try first", "cost", "test"], rows)
 
 
+def workload_table() -> str:
+    """What each workload trains, for how long, and to which target."""
+    rows = []
+    for name in workloads.names():
+        found = workloads.get(name)
+        sign = "≥" if found.higher_is_better else "≤"
+        rows.append(
+            [
+                f"`{name}`",
+                found.description,
+                f"{found.build().count_params():,}".replace(",", " "),
+                f"{found.steps} × {found.batch_size}",
+                f"{found.metric_name} {sign} {found.target:g}",
+            ]
+        )
+    heads = ["workload", "data and model", "parameters", "steps × batch", "target"]
+    return table(heads, rows)
+
+
+def dataset_table() -> str:
+    """What the data sets are, where they come from, and on what terms."""
+    rows = [
+        [
+            f"[`{name}`]({found.homepage})",
+            found.description,
+            found.origin,
+            found.licence,
+            f"`{found.install}`",
+        ]
+        for name, found in sorted(DATASETS.items())
+    ]
+    return table(["data set", "what it is", "origin", "licence", "to install"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "bytes": bytes_table,
+    "datasets": dataset_table,
     "state": state_table,
     "defaults": default_table,
     "functions": function_table,
@@ -589,6 +626,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "findings": functools.partial(finding_table, CHECKS),
     "symptoms": functools.partial(finding_table, SYMPTOMS),
     "transforms": transform_table,
+    "workloads": workload_table,
     **{
         f"schedules_{family}": functools.partial(schedule_sections, family)
         for family in families()

@@ -18,6 +18,10 @@ os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
+# Data sets are prepared for the tests alone, and not where the user keeps them.
+if "KERAS_ADAMX_DATA_DIR" not in os.environ:
+    _datasets = tempfile.TemporaryDirectory(prefix="datasets-")
+    os.environ["KERAS_ADAMX_DATA_DIR"] = _datasets.name
 # Many tests compile the same on JAX: one process does, for the others of this run too.
 # What releases of 2024 read back crashes.
 if (

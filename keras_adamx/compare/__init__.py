@@ -1,7 +1,9 @@
 """Comparing optimizers: the same data, the same budget, fresh seeds."""
 
+from keras_adamx.compare import datasets, workloads
 from keras_adamx.compare.comparison import Comparison, compare
 from keras_adamx.compare.records import Entry, Evaluation, Machine, Plan, Run, Task
+from keras_adamx.compare.report import Report, plot
 from keras_adamx.compare.summary import (
     EntrySummary,
     PerformanceProfile,
@@ -22,6 +24,7 @@ __all__ = [
     "Part",
     "PerformanceProfile",
     "Plan",
+    "Report",
     "Run",
     "Spread",
     "Summary",
@@ -29,5 +32,8 @@ __all__ = [
     "Trial",
     "Workload",
     "compare",
+    "datasets",
     "performance_profile",
+    "plot",
+    "workloads",
 ]

@@ -274,7 +274,7 @@ def run_key(label: str, phase: str, settings: dict[str, Any], seed: int) -> str:
 def to_line(record: Record) -> str:
     """A record as a line of JSON, with its line break; nan and infinity as strings."""
     fields = {"record": record.record, **dataclasses.asdict(record)}
-    return json.dumps(_without_nan(fields), allow_nan=False) + "\n"
+    return json.dumps(without_nan(fields), allow_nan=False) + "\n"
 
 
 def from_line(line: str) -> Record:
@@ -323,12 +323,12 @@ _READERS: dict[str, Any] = {
 }
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """The same with "nan", "inf" and "-inf" where JSON has no number."""
     if isinstance(value, dict):
-        return {name: _without_nan(each) for name, each in value.items()}
+        return {name: without_nan(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
+        return [without_nan(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -104,7 +104,7 @@ def losses(
         axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")[1]
     assert axes is not None
     for position, (label, found) in enumerate(curves.items()):
-        _draw(axes, found, _legend(label, found), look(position))
+        draw_curve(axes, found, _legend(label, found), look(position))
     if log:
         axes.set_yscale("log")
     axes.set(xlabel="epoch", ylabel=key)
@@ -218,7 +218,8 @@ def _require_positive(found: Curve, owner: str) -> None:
             )
 
 
-def _draw(axes: Axes, found: Curve, label: str, style: dict[str, Any]) -> None:
+def draw_curve(axes: Axes, found: Curve, label: str, style: dict[str, Any]) -> None:
+    """Draw a line with its band; it is dotted where runs have ended already."""
     # The last epoch that no run has ended before.
     complete = np.flatnonzero(found.runs == found.runs.max(initial=0))
     ended = int(complete[-1]) if len(complete) else 0

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks import codecs, measure
+from benchmarks import codecs, measure, targets
 
 pytestmark = pytest.mark.examples
 
@@ -114,3 +114,40 @@ def test_markdown():
     assert (
         measure.markdown([{"a": 1, "b": "x"}]) == "| a | b |\n| --- | --- |\n| 1 | x |"
     )
+
+
+def test_workloads():
+    out = run(
+        "benchmarks.workloads", "--names", "digits", "--steps", "2", "--rounds", "1"
+    )
+    for words in ("digits", "no XLA, steps/s", "True"):
+        assert words in out
+
+
+def test_targets(tmp_path):
+    command = (
+        *("benchmarks.targets", "--names", "digits", "--folder", str(tmp_path)),
+        *("--rates", "0.001", "0.01", "--tuning-seeds", "1", "--seeds", "2"),
+        *("--budget", "40"),
+    )
+    out = run(*command)
+    for words in ("digits", "accuracy", "target by the rule", "at the edge"):
+        assert words in out
+    written = (tmp_path / "digits.jsonl").read_bytes()
+    # Nothing is left to be done.
+    assert run(*command) == out
+    assert (tmp_path / "digits.jsonl").read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    ("value", "higher_is_better", "expected"),
+    [
+        (0.8904, True, 0.8893),  # An error of 0.1096 becomes one of 0.1107.
+        (0.0944, False, 0.09535),
+        (1.416, False, 1.431),
+        (0.2816, False, 0.2845),
+        (10.0, False, 10.1),
+    ],
+)
+def test_rule_of_the_targets(value, higher_is_better, expected):
+    assert targets.target(value, higher_is_better) == expected
