@@ -18,7 +18,7 @@ from benchmarks import measure
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--names", nargs="+", default=[], help="workloads; else all")
-    parser.add_argument("--steps", type=int, default=100, help="of a round")
+    parser.add_argument("--steps", type=int, default=50, help="of a round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -125,18 +125,15 @@ def test_workloads():
 
 
 def test_targets(tmp_path):
-    command = (
+    out = run(
         *("benchmarks.targets", "--names", "digits", "--folder", str(tmp_path)),
         *("--rates", "0.001", "0.01", "--tuning-seeds", "1", "--seeds", "2"),
         *("--budget", "40"),
     )
-    out = run(*command)
     for words in ("digits", "accuracy", "target by the rule", "at the edge"):
         assert words in out
-    written = (tmp_path / "digits.jsonl").read_bytes()
-    # Nothing is left to be done.
-    assert run(*command) == out
-    assert (tmp_path / "digits.jsonl").read_bytes() == written
+    # What was trained is kept.
+    assert (tmp_path / "digits.jsonl").read_text().count('"record": "run"') == 4
 
 
 @pytest.mark.parametrize(

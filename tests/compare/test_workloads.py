@@ -355,6 +355,15 @@ def test_damaged_files_are_noticed(fresh):
         with pytest.raises(ValueError, match=r"is damaged\. Remove its"):
             datasets.load("digits")
     path.write_bytes(whole)
+    # Whole files, but not with what belongs there.
+    held_out = [next(folder.glob(f"*{split}.array*")) for split in ("tuning", "test")]
+    contents = [each.read_bytes() for each in held_out]
+    for each, content in zip(held_out, contents[::-1]):
+        each.write_bytes(content)
+    with pytest.raises(ValueError, match=r"is damaged\. Remove its"):
+        datasets.load("digits")
+    for each, content in zip(held_out, contents):
+        each.write_bytes(content)
     assert len(datasets.load("digits")["train"]["label"]) == 1_200
     # What is read stays in memory.
     path.write_bytes(b"")
