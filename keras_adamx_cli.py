@@ -180,6 +180,63 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL", help="file that `model.save` wrote: .keras or .h5"
+    )
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help=".npz file with arrays x and y, x_train and y_train, inputs and labels, "
+        "or one for each input and output of the model by name; sample_weight",
+    )
+    parser.add_argument(
+        "--loss",
+        action="append",
+        metavar="[OUTPUT=]LOSS",
+        help="in the place of the compiled one: sparse_categorical_crossentropy; once "
+        "for each output of several",
+    )
+    parser.add_argument(
+        "--from-logits",
+        action="store_true",
+        help="the losses that are given take logits, not probabilities",
+    )
+    parser.add_argument(
+        "--optimizer",
+        metavar="NAME[=RATE]",
+        help="one of `keras-adamx list` in the place of the compiled one: adam=0.001",
+    )
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        dest="modules",
+        metavar="MODULE",
+        help="import a module that defines classes of the model; may be repeated",
+    )
+    parser.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="load a file that holds code, as that of a Lambda layer does",
+    )
+    for name, default, words in (
+        ("--rows", 2000, "rows to look at"),
+        ("--batch-size", 128, "rows of a batch"),
+        ("--seed", 0, "of the choice of rows"),
+    ):
+        parser.add_argument(
+            name,
+            type=int,
+            default=default,
+            metavar="N",
+            help=f"{words} (default: %(default)s)",
+        )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the report as JSON")
+    form.add_argument("--markdown", action="store_true", help="print it as Markdown")
+
+
 COMMANDS = (
     Command("list", "List the optimizers.", _list_arguments, "keras_adamx.cli:listing"),
     Command(
@@ -205,6 +262,12 @@ COMMANDS = (
         "Report on comparisons again, from their records.",
         _report_arguments,
         "keras_adamx.compare.command:report",
+    ),
+    Command(
+        "doctor",
+        "Look for faults of a saved model and its data; status 1 if there are some.",
+        _doctor_arguments,
+        "keras_adamx.doctor.command:run",
     ),
 )
 
@@ -275,11 +338,11 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         return fail(error)
     try:
-        command(arguments)
+        status = command(arguments)
         sys.stdout.flush()
     except cli.CommandError as error:
         return fail(error)
-    return 0
+    return status or 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

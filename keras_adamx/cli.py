@@ -56,7 +56,7 @@ def listing(arguments: argparse.Namespace) -> None:
     if not sys.stdout.isatty():
         sys.stdout.writelines("\t".join(row) + "\n" for row in rows)
         return
-    console = _console()
+    console = rich_console()
     from rich import box
     from rich.table import Table
 
@@ -67,7 +67,7 @@ def listing(arguments: argparse.Namespace) -> None:
     table.add_column("paper", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    _print(console, table)
+    print_parts(console, table)
 
 
 def _row(name: str, cls: Any) -> Row:
@@ -79,7 +79,7 @@ def show(arguments: argparse.Namespace) -> None:
     """Print what the docs say of an optimizer."""
     with reported(ValueError):
         cls = type(keras_adamx.get(arguments.name))
-    console = _console()
+    console = rich_console()
     from rich.table import Table
     from rich.text import Text
 
@@ -104,7 +104,7 @@ def show(arguments: argparse.Namespace) -> None:
     for heading, content in sections.items():
         parts.append(Text(f"\n{heading}" if heading else "", style="bold"))
         parts.append(content)
-    _print(console, *parts)
+    print_parts(console, *parts)
 
 
 def plot(arguments: argparse.Namespace) -> None:
@@ -115,7 +115,7 @@ def plot(arguments: argparse.Namespace) -> None:
             f"argument --out: the file must end in {', '.join(ENDINGS)}. Received: "
             f"{str(out)!r}"
         )
-    named = {given: _name_and_rate(given) for given in arguments.names}
+    named = {given: name_and_rate(given) for given in arguments.names}
     with reported(ImportError, TypeError, ValueError):
         # Without a display, or a window that nobody asked for.
         pyplot().switch_backend("Agg")
@@ -139,7 +139,8 @@ def plot(arguments: argparse.Namespace) -> None:
     print(f"written to {out}")
 
 
-def _name_and_rate(given: str) -> tuple[str, float | None]:
+def name_and_rate(given: str) -> tuple[str, float | None]:
+    """The parts of "adam=0.1", or a name alone."""
     name, equals, rate = given.partition("=")
     if not equals:
         return name, None
@@ -151,7 +152,8 @@ def _name_and_rate(given: str) -> tuple[str, float | None]:
         ) from None
 
 
-def _console() -> Console:
+def rich_console() -> Console:
+    """A console as wide as the terminal, or of `WIDTH` in a pipe."""
     try:
         from rich.console import Console
     except ImportError as error:
@@ -163,7 +165,7 @@ def _console() -> Console:
     return Console(width=width, highlight=False, soft_wrap=False)
 
 
-def _print(console: Console, *parts: Any) -> None:
+def print_parts(console: Console, *parts: Any) -> None:
     """Print through `sys.stdout`, so that a pipe that is closed is met in one place."""
     with console.capture() as captured:
         for part in parts:
