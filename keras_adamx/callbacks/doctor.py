@@ -125,6 +125,8 @@ class Doctor(keras.callbacks.Callback):
                 any_optimizer_of(self.model),
             )
         self._epoch = epoch
+        # Once an epoch: on JAX, asking for the model takes as long as a step.
+        self._rate = rate_in_fit(self.model, any_optimizer_of(self.model))
         # The logs have means over the epoch so far: number of batches, and their sum.
         self._so_far = (0, 0.0)
         self._weights = {path_of(v): _elements(v) for v in self._of_16_bits}
@@ -170,7 +172,7 @@ class Doctor(keras.callbacks.Callback):
         return [v for v in low if course is not None and course.is_matrix(path_of(v))]
 
     def _measured(self, batch: int) -> Step:
-        rate = rate_in_fit(self.model, any_optimizer_of(self.model))
+        rate = self._rate()
         if self._watch is None:
             return Step(batch, rate, None)
         return Step(batch, rate, self._watch.read(), self._watch.skipped_steps)

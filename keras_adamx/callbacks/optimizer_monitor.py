@@ -13,7 +13,6 @@ from keras import ops
 from keras_adamx.callbacks.watching import Watch, any_optimizer_of, optimizer_of
 from keras_adamx.core import backend
 from keras_adamx.core.arguments import count
-from keras_adamx.core.bridge import rate_in_fit
 from keras_adamx.core.measures import Measures
 from keras_adamx.core.optimizer import Optimizer
 
@@ -85,16 +84,19 @@ class OptimizerMonitor(keras.callbacks.Callback):
         super().set_model(model)
         # Some releases of Keras count the variables before `on_train_begin`.
         if isinstance(any_optimizer_of(model), Optimizer):
-            self._watch = Watch(model, any_optimizer_of(model))
+            self._watch = Watch(model, any_optimizer_of(model), self._slots)
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._optimizer = optimizer_of(self.model, type(self).__name__)
+        # Asked for once: on JAX, asking for the model takes as long as a step.
+        self._model_name = f"{self.model.name}/"
         self._watch.begin()
         self._before = {m.path: m for m in self._watch.read()}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._read: list[dict[str, float]] = []
         self._at_begin = self._before
+        self._watch.begin_epoch()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if (batch + 1) % self.every:
@@ -133,7 +135,7 @@ class OptimizerMonitor(keras.callbacks.Callback):
             updates += m.updates - (earlier.updates if earlier else 0)
             clipped += m.clipped - (earlier.clipped if earlier else 0)
         found["clip_rate"] = clipped / updates if updates else 0.0
-        found["learning_rate"] = rate_in_fit(self.model, self._optimizer)
+        found["learning_rate"] = self._watch.learning_rate
         found["skipped_steps"] = self._watch.skipped_steps
         if self._slots:
             names = dict.fromkeys(name for m in measured for name in m.slot_norms)
@@ -144,7 +146,7 @@ class OptimizerMonitor(keras.callbacks.Callback):
             layers: dict[str, list[Measures]] = {}
             for m in measured:
                 # Not the name of the model, which a loaded one may have lost.
-                layer = m.layer.removeprefix(f"{self.model.name}/")
+                layer = m.layer.removeprefix(self._model_name)
                 layers.setdefault(layer, []).append(m)
             for layer, members in layers.items():
                 for name, value in _norms(members).items():

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_adamx.core import measures
-from keras_adamx.core.bridge import values_in_fit
+from keras_adamx.core.bridge import rate_in_fit, values_in_fit
 from keras_adamx.core.measures import Measures
 from keras_adamx.core.optimizer import Optimizer
 
@@ -38,34 +38,53 @@ class Watch:
     Args:
         model: The model.
         optimizer: Its optimizer.
+        slots: Whether the norms of slots are wanted.
     """
 
-    def __init__(self, model: keras.Model, optimizer: Optimizer) -> None:
+    def __init__(
+        self, model: keras.Model, optimizer: Optimizer, slots: bool = False
+    ) -> None:
         self._model = model
         self._optimizer = optimizer
         # A training step that was traced before measures nothing.
         model.train_function = None
-        measures.start(optimizer)
+        measures.start(optimizer, slots)
+        # What is read, of which entries.
+        self._watched: Any = None
+        self._measured: list[Any] = []
 
     def begin(self) -> None:
         """Create the state, where `fit` has not yet."""
         if not self._optimizer.entries:
             self._optimizer.build(self._model.trainable_variables)
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        """Find out anew where to read the learning rate."""
+        self._rate = rate_in_fit(self._model, self._optimizer)
 
     def end(self) -> None:
         """Measure no more."""
-        self._optimizer.measuring = False
+        measures.end(self._optimizer)
         self._model.train_function = None
 
     def read(self) -> list[Measures]:
         """What was measured of the last update of each variable."""
-        entries = [e for e in self._optimizer.entries if e.measures is not None]
-        vectors = values_in_fit(self._model, [e.measures for e in entries])
-        return measures.read(entries, vectors)
+        if self._watched is not self._optimizer.entries:  # There may be new ones.
+            self._watched = self._optimizer.entries
+            self._measured = [e for e in self._watched if e.measures is not None]
+            vectors = [e.measures for e in self._measured]
+            self._vectors = values_in_fit(self._model, vectors)
+        return measures.read(self._measured, self._vectors())
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step."""
+        return self._rate()
 
     @property
     def skipped_steps(self) -> int:
         """How many steps the optimizer has skipped."""
         if self._optimizer.skipped is None:
             return 0
-        return int(values_in_fit(self._model, [self._optimizer.skipped])[0])
+        return int(values_in_fit(self._model, [self._optimizer.skipped])()[0])

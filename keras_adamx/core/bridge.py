@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -18,6 +18,7 @@ from keras.src.backend.common import global_state
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.utils.tracking import DotNotTrackScope
 
+from keras_adamx.core import backend
 from keras_adamx.core.arguments import Declared
 
 
@@ -374,31 +375,49 @@ def _rate_at(source: Any, step: Any) -> Any:
     return source(step) if _takes_argument(source) else source()
 
 
-def rate_in_fit(model: keras.Model, optimizer: Any) -> float:
-    """The learning rate of the last step, of an optimizer of Keras or of ours."""
+def rate_in_fit(model: keras.Model, optimizer: Any) -> Callable[[], float]:
+    """What gives the learning rate of the last step."""
     source = optimizer._learning_rate
     if isinstance(source, keras.Variable):
-        return float(values_in_fit(model, [source])[0])
-    [seen] = values_in_fit(model, [optimizer._iterations])
-    last = max(int(seen) - 1, 0)
-    if isinstance(optimizer, KerasOptimizer):  # Keras counts gradients, not updates.
-        last //= optimizer.gradient_accumulation_steps or 1
-    return float(ops.convert_to_numpy(_rate_at(source, np.asarray(last, "int32"))))
+        read = values_in_fit(model, [source])
+        return lambda: float(read()[0])
+    read = values_in_fit(model, [optimizer._iterations])
+    # Keras counts gradients, not updates.
+    of_keras = isinstance(optimizer, KerasOptimizer)
+    every = (optimizer.gradient_accumulation_steps or 1) if of_keras else 1
+
+    def rate() -> float:
+        last = max(int(read()[0]) - 1, 0) // every
+        at = _rate_at(source, np.asarray(last, "int32"))
+        return float(ops.convert_to_numpy(at))
+
+    return rate
 
 
-def values_in_fit(model: keras.Model, variables: Sequence[Any]) -> list[np.ndarray]:
-    """Values of variables of the optimizer, as they are after the last step.
+def values_in_fit(
+    model: keras.Model, variables: Sequence[Any]
+) -> Callable[[], list[np.ndarray]]:
+    """What gives the values of variables of the optimizer after the last step.
 
     While `fit` runs on JAX, they are not in the variables but on their way from step to
-    step.
+    step; what asks a callback for its model brings all of them back, which takes long.
+    They may be overwritten in the next step.
     """
-    state = getattr(model, "_jax_state", None)
-    if state is None or model._jax_state_synced:
-        return [np.asarray(ops.convert_to_numpy(v.value)) for v in variables]
-    wanted = {id(variable) for variable in variables}
-    held = zip(model.optimizer.variables, state["optimizer_variables"])
-    found = {id(v): np.asarray(value) for v, value in held if id(v) in wanted}
-    return [found[id(variable)] for variable in variables]
+    read = backend.reader(list(variables))
+    wanted = {id(variable): i for i, variable in enumerate(variables)}
+    places: list[int] = []
+
+    def values() -> list[np.ndarray]:
+        state = getattr(model, "_jax_state", None)
+        if state is None or model._jax_state_synced:
+            return read()
+        if not places:
+            of_all = {id(v): i for i, v in enumerate(model.optimizer.variables)}
+            places.extend(of_all[key] for key in wanted)
+        held = state["optimizer_variables"]
+        return [np.asarray(held[place]) for place in places]
+
+    return values
 
 
 def has_value(variable: keras.Variable) -> bool:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_adamx.core import arithmetic, backend, codecs, layouts
+from keras_adamx.core import backend, codecs, layouts
 from keras_adamx.core.slots import Slot
 
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
     from keras_adamx.core.values import Entry
 
-# What the vector of a variable holds: sums of squares of the last update, of which
-# fraction of the elements it changed, and three counts; then a sum of squares a slot.
-GRADIENT, STEP, WEIGHTS, CHANGED, CLIPPED, NONFINITE, UPDATES = FIELDS = range(7)
+# What the vector of a variable holds: sums of squares of the last update, and three
+# counts; then a sum of squares a slot, zero if nobody asks for it.
+GRADIENT, STEP, WEIGHTS, CLIPPED, NONFINITE, UPDATES = FIELDS = range(6)
 
 
 class Measures(NamedTuple):
@@ -33,18 +33,16 @@ class Measures(NamedTuple):
         gradient_norm: Norm of the gradient of the last update, before clipping.
         step_norm: Norm of how far the weights moved.
         weight_norm: Norm of the weights before that.
-        changed: Fraction of the elements that are not what they were.
         clipped: In how many updates the gradient was clipped.
         nonfinite: How many gradients were not finite; 0 under "propagate".
         updates: How many updates were measured.
-        slot_norms: Norm of each slot after the update.
+        slot_norms: Norm of each slot after the update, if they are measured.
     """
 
     path: str
     gradient_norm: float
     step_norm: float
     weight_norm: float
-    changed: float
     clipped: int
     nonfinite: int
     updates: int
@@ -56,12 +54,18 @@ class Measures(NamedTuple):
         return self.path.rpartition("/")[0] or self.path
 
 
-def start(optimizer: Optimizer) -> None:
-    """Measure from the next step on."""
+def start(optimizer: Optimizer, slots: bool) -> None:
+    """Measure from the next step on, with the norms of slots or without."""
     optimizer.measuring = True
+    optimizer.measuring_slots |= slots
     with backend.outside_graph():
         entries = tuple(added(optimizer, entry) for entry in optimizer.entries)
     optimizer.keep(entries=entries)
+
+
+def end(optimizer: Optimizer) -> None:
+    """Measure no more."""
+    optimizer.measuring = optimizer.measuring_slots = False
 
 
 def added(optimizer: Optimizer, entry: Entry) -> Entry:
@@ -90,6 +94,7 @@ def of_update(
     clipped: Any,
     weights: list[Any],
     stored: dict[str, Any],
+    slots: bool,
     share: Any = None,
 ) -> Any:
     """The vector after an update.
@@ -101,31 +106,31 @@ def of_update(
         clipped: The gradient after clipping.
         weights: The weights before and after the update.
         stored: What is stored of the slots after it.
+        slots: Whether their norms are wanted.
         share: How much each row counts, where some rows are given, or None.
     """
 
-    def total(x: Any) -> Any:
-        x = ops.cast(x, "float32")
+    def squares(x: Any) -> Any:
+        x = ops.square(ops.cast(x, "float32"))
         return ops.sum(x if share is None else share * x)
 
-    def squares(x: Any) -> Any:
-        return total(ops.square(ops.cast(x, "float32")))
-
     before, after = (ops.cast(w, entry.compute_dtype) for w in weights)
-    step = after - before
-    size: Any = max(math.prod(entry.shape), 1)
-    if share is not None:
-        size = arithmetic.maximum(total(ops.ones_like(step)), 1.0)
+    count = old[CLIPPED]
+    if clipped is not gradient:
+        count += ops.cast(ops.any(clipped != gradient), "float32")
+    norms = [
+        squares(codec.decode(name, stored)) if slots else old[len(FIELDS) + i]
+        for i, (name, codec) in enumerate(entry.codecs.items())
+    ]
     return ops.stack(
         [
             squares(gradient),
-            squares(step),
+            squares(after - before),
             squares(before),
-            total(step != 0.0) / size,
-            old[CLIPPED] + ops.cast(ops.any(clipped != gradient), "float32"),
+            count,
             old[NONFINITE],
             old[UPDATES] + 1.0,
-            *(squares(codec.decode(n, stored)) for n, codec in entry.codecs.items()),
+            *norms,
         ]
     )
 
@@ -145,19 +150,18 @@ def read(entries: Sequence[Entry], values: Sequence[Any]) -> list[Measures]:
     """The vectors as numbers with names."""
     found = []
     for entry, value in zip(entries, values):
-        gradient, step, weights = np.sqrt(value[[GRADIENT, STEP, WEIGHTS]])
-        norms = np.sqrt(value[len(FIELDS) :])
+        numbers = value.tolist()  # Much faster than one by one.
+        norms = [math.sqrt(x) for x in numbers[len(FIELDS) :]]
         found.append(
             Measures(
                 path=entry.path,
-                gradient_norm=float(gradient),
-                step_norm=float(step),
-                weight_norm=float(weights),
-                changed=float(value[CHANGED]),
-                clipped=int(value[CLIPPED]),
-                nonfinite=int(value[NONFINITE]),
-                updates=int(value[UPDATES]),
-                slot_norms=dict(zip(entry.codecs, map(float, norms))),
+                gradient_norm=math.sqrt(numbers[GRADIENT]),
+                step_norm=math.sqrt(numbers[STEP]),
+                weight_norm=math.sqrt(numbers[WEIGHTS]),
+                clipped=int(numbers[CLIPPED]),
+                nonfinite=int(numbers[NONFINITE]),
+                updates=int(numbers[UPDATES]),
+                slot_norms=dict(zip(entry.codecs, norms)),
             )
         )
     return found

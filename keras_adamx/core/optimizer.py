@@ -106,6 +106,8 @@ class Optimizer(Options):
     holds_averages = False
     # Whether steps are measured, for a callback that watches them.
     measuring = False
+    # Whether the norms of slots are wanted too.
+    measuring_slots = False
     # State that was read before the variables were known.
     _pending: dict[str, Any] | None = None
     # Whether `use_ema` leaves the weights alone at the end of `fit`.

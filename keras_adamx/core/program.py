@@ -411,7 +411,10 @@ class Program:
                 entry, hypers[entry.settings], common.seed, gradients[i], old, i
             )
         measured = [
-            measures.of_update(entry, vector, given[i], gradients[i], moved, stored[i])
+            measures.of_update(
+                *(entry, vector, given[i], gradients[i], moved, stored[i]),
+                slots=self.optimizer.measuring_slots,
+            )
             for i, (entry, vector, *moved) in enumerate(
                 zip(entries, old.measures, before, weights)
             )
@@ -464,7 +467,8 @@ class Program:
         """New values of some rows of a variable and its state; `vector`: measures."""
         hyper = self.hyper(entry.settings, common)
         given = given._replace(summed=self._unscaled(given.summed, entry))
-        return rows.updated(entry, hyper, given, job, vector, common)
+        slots = self.optimizer.measuring_slots
+        return rows.updated(entry, hyper, given, job, vector, common, slots)
 
     def _unscaled(self, gradient: Any, entry: Entry) -> Any:
         gradient = ops.cast(gradient, entry.compute_dtype)

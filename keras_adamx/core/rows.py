@@ -23,7 +23,13 @@ class Updated(NamedTuple):
 
 
 def updated(
-    entry: Entry, hyper: Hyper, rows: Rows, job: Job, vector: Any, common: Common
+    entry: Entry,
+    hyper: Hyper,
+    rows: Rows,
+    job: Job,
+    vector: Any,
+    common: Common,
+    slots: bool,
 ) -> Updated:
     """Update the rows that have a gradient.
 
@@ -34,6 +40,7 @@ def updated(
         job: The rows of weights and state, without a gradient.
         vector: What was measured before, or None.
         common: What all updates of the step need.
+        slots: Whether the norms of slots are measured.
     """
     given = rows.summed
     summed = clipped(given, hyper, common.norm)
@@ -45,7 +52,7 @@ def updated(
         moved = [job.weights, weights]
         share = _share(rows, entry.shape)
         measured = measures.of_update(
-            entry, vector, gradient, job.gradient, moved, stored, share
+            entry, vector, gradient, job.gradient, moved, stored, slots, share
         )
         if common.finite is not None:
             [vector] = measures.counted([vector], [given])

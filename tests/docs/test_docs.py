@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import importlib.util
@@ -20,8 +21,10 @@ import keras_adamx
 from keras_adamx.core.arguments import Declared, flag
 
 ROOT = Path(__file__).parents[2]
+TRANSLATED = sorted((ROOT / "docs" / "ja").rglob("*.md"))
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    {ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")}
+    - set(TRANSLATED)
 )
 BACKENDS = {"TensorFlow": "tensorflow", "JAX": "jax", "PyTorch": "torch"}
 # A block may stand in a list or a tab, indented.
@@ -69,6 +72,50 @@ def run(text: str, page: str, backend: str) -> None:
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(page.read_text("utf-8"), str(page), keras.backend.backend())
+
+
+FENCED = re.compile(r"^( *)```.*?^\1```$", re.DOTALL | re.MULTILINE)
+HEADING = re.compile(r"^(#+) (.*?)(?: \{#(.*)\})?$", re.MULTILINE)
+
+
+def outline(text: str) -> list[tuple[str, str | None]]:
+    """Level and name of each heading; the title of a page has no name."""
+    found = []
+    for level, words, name in HEADING.findall(FENCED.sub("", text)):
+        # As Markdown makes names of headings.
+        of_words = re.sub(r"[^\w\s-]", "", words).strip().lower()
+        slug = name or re.sub(r"[-\s]+", "-", of_words)
+        found.append((level, None if level == "#" else slug))
+    return found
+
+
+def programs(text: str) -> list[tuple[str, set[str]]]:
+    """What the blocks of a page do, without comments, and for which backends."""
+    return [
+        (ast.dump(ast.parse(b.code)), {x for x in BACKENDS.values() if b.is_for(x)})
+        for b in blocks_of(text)
+    ]
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda path: path.name)
+def test_translations_are_in_step(page):
+    """The blocks run in the English page; here they are the same."""
+    ours = page.read_text("utf-8")
+    english = (ROOT / "docs" / page.name).read_text("utf-8")
+    assert outline(ours) == outline(english)
+    for mine, theirs in zip(programs(ours), programs(english), strict=True):
+        assert mine == theirs
+
+
+def test_a_translation_out_of_step_is_noticed():
+    text = "# A\n\n## B c\n\n```python\nx = 1  # one\n```\n"
+    same = "# あ\n\n## い {#b-c}\n\n```python\nx = 1  # 一\n```\n"
+    assert outline(text) == outline(same)
+    assert programs(text) == programs(same)
+    assert outline(text) != outline(same.replace("b-c", "b-d"))
+    assert outline(text) != outline(same.replace("##", "###"))
+    assert programs(text) != programs(same.replace("x = 1", "x = 2"))
+    assert programs(text) != programs(same.replace("x = 1", "# JAX\nx = 1"))
 
 
 def test_a_broken_block_fails():

@@ -16,6 +16,7 @@
 - `outside_graph`: a context in which assignments happen now, not in every step.
 - `randomness_kept`: a context after which random numbers go on as if it had not been.
 - `read`: the value of a variable as a tensor.
+- `reader`: a function that reads variables, for NumPy, as often as it is called.
 - `scope_of`: a context in which variables are made where those of a model live.
 - `timed`: a function that makes one update, compiled as in training, and waits for it.
 - `to_dense`: a gradient as a dense tensor, repeated rows summed.
@@ -54,6 +55,7 @@ on_cpu = _module.on_cpu
 outside_graph = _module.outside_graph
 randomness_kept = _module.randomness_kept
 read = _module.read
+reader = _module.reader
 scope_of = _module.scope_of
 timed = _module.timed
 to_dense = _module.to_dense

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import keras
+import numpy as np
 from jax.experimental import multihost_utils
 
 from keras_adamx.core import jobs as work
@@ -132,6 +134,10 @@ outside_graph = jax.ensure_compile_time_eval
 
 def read(x: Any) -> Any:
     return x.value if isinstance(x, keras.Variable) else x
+
+
+def reader(variables: list[Any]) -> Callable[[], list[np.ndarray]]:
+    return lambda: [np.asarray(read(variable)) for variable in variables]
 
 
 def whole(variable: Any) -> Any:

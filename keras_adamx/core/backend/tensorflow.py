@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
@@ -346,6 +347,21 @@ def native(variable: Any) -> Any:
 def read(x: Any) -> Any:
     """The value as a tensor; Keras' own conversion returns variables as they are."""
     return tf.convert_to_tensor(native(x))
+
+
+def reader(variables: list[Any]) -> Callable[[], list[np.ndarray]]:
+    found = list(map(native, variables))
+    default = tf.distribute.get_strategy()
+    if any(
+        getattr(v, "distribute_strategy", None) not in (None, default) for v in found
+    ):
+        return lambda: [read(variable).numpy() for variable in found]
+    # What reading comes down to: a variable takes ten times as long over it.
+    handles = [(variable.handle, variable.dtype) for variable in found]
+    return lambda: [
+        tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype).numpy()
+        for handle, dtype in handles
+    ]
 
 
 def whole(variable: Any) -> Any:

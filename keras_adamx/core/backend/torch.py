@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import torch
 
 from keras_adamx.core import jobs as work
@@ -169,6 +170,10 @@ outside_graph = contextlib.nullcontext
 def read(x: Any) -> Any:
     # Detached: what a step computes is no part of the user's graph.
     return x.value.detach() if isinstance(x, keras.Variable) else x
+
+
+def reader(variables: list[Any]) -> Callable[[], list[np.ndarray]]:
+    return lambda: [read(variable).cpu().numpy() for variable in variables]
 
 
 def whole(variable: Any) -> Any:
