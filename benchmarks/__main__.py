@@ -20,6 +20,7 @@ from benchmarks import (
     fit_time,
     measure,
     memory,
+    monitor,
     muon,
     sparse,
     step_time,
@@ -38,6 +39,7 @@ MODULES = {
         accumulation,
         codecs,
         workloads,
+        monitor,
     )
 }
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"

@@ -95,6 +95,13 @@ def test_accumulation():
         assert words in out
 
 
+def test_monitor():
+    small = ("--steps", "2", "--rounds", "1", "--backends", "tensorflow", "jax")
+    out = run("benchmarks.monitor", *small)
+    for words in ("OptimizerMonitor()", "every=10", "Doctor()", "CPU", "jax"):
+        assert words in out
+
+
 def test_codecs():
     out = run(
         "benchmarks.codecs",

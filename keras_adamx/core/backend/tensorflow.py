@@ -101,7 +101,13 @@ def map_elementwise(
 
 
 def new_variable(optimizer: Optimizer, reference: Any, **arguments: Any) -> Any:
-    with tf.distribute.get_strategy().extended.colocate_vars_with(native(reference)):
+    variable, here = native(reference), tf.distribute.get_strategy()
+    # The strategy that made the variable: a callback is called outside of its scope.
+    there = getattr(variable, "distribute_strategy", None) or here
+    with (
+        contextlib.nullcontext() if there is here else there.scope(),
+        there.extended.colocate_vars_with(variable),
+    ):
         return optimizer.add_variable(**arguments)
 
 
