@@ -131,6 +131,11 @@ class RangeTest:
 
     @property
     def _no_suggestion(self) -> str:
+        if self.losses and not len(self._finite):
+            return (
+                f"The first loss is {self.losses[0]}: there is no rate to suggest. See "
+                "that the data and the outputs of the model are finite."
+            )
         low, high = self.learning_rates[0], self.learning_rates[-1]
         return (
             f"The loss does not fall at any learning rate from {low:.3g} to {high:.3g} "

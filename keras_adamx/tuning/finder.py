@@ -277,6 +277,11 @@ def _rows(
 ) -> dict[str, Any]:
     """Rows for so many whole batches, or for as many as there are."""
     number = len(keras.tree.flatten(data["x"])[0])
+    if not number:
+        raise ValueError(
+            "find_learning_rate: argument `x` must have at least one row. Received: "
+            "an array of none"
+        )
     rows = np.arange(number)
     if shuffle:
         rows = np.random.default_rng(seed).permutation(number)

@@ -436,6 +436,17 @@ def test_wrong_arguments_are_named(argument, value):
         find(model, **{argument: value})
 
 
+def test_data_without_rows_or_numbers_are_named():
+    model = problem.compiled(keras_adamx.Adam())
+    x, y = problem.dataset()
+    with pytest.raises(ValueError, match="`x` must have at least one row"):
+        keras_adamx.find_learning_rate(model, x[:0], y[:0], verbose=False)
+    result = keras_adamx.find_learning_rate(model, np.nan * x, y, verbose=False)
+    assert not result.suggestions
+    with pytest.raises(ValueError, match="The first loss is nan"):
+        _ = result.suggestion
+
+
 def test_a_model_must_be_compiled_and_built():
     with pytest.raises(ValueError, match="`model` must be compiled"):
         find(problem.classifier())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_adamx
-from keras_adamx.callbacks import OptimizerMonitor
+from keras_adamx.callbacks import Doctor, OptimizerMonitor
 from tests import problem
 
 
@@ -208,6 +208,36 @@ def test_histograms(tmp_path):
         events.Tags()["tensors"]
     )
     assert [e.step for e in events.Tensors(f"{path}/weights")] == [1, 3]
+
+
+@pytest.mark.backend("jax")
+@pytest.mark.parametrize("callback", [OptimizerMonitor, Doctor])
+def test_state_stays_where_it_is_between_steps(callback, monkeypatch):
+    """On JAX, bringing all of it back after each batch takes as long as a step."""
+    calls = []
+    sync = keras.Model.jax_state_sync
+    monkeypatch.setattr(
+        keras.Model, "jax_state_sync", lambda self: (calls.append(1), sync(self))[1]
+    )
+    numbers = []
+    for rows in (96, 480):
+        x, y = np.ones((rows, 1), "float32"), np.zeros((rows, 1), "float32")
+        calls.clear()
+        model = linear(keras_adamx.SGD(0.01))
+        model.fit(x, y, batch_size=8, verbose=0, callbacks=[callback()])
+        numbers.append(len(calls))
+    assert numbers[0] == numbers[1]
+
+
+def test_norms_of_slots_are_measured_for_whom_asks():
+    model = problem.compiled(keras_adamx.Adam(0.01))
+    problem.fit(model, 1, callbacks=[OptimizerMonitor()])
+    assert not model.optimizer.measuring_slots
+    monitor = OptimizerMonitor(slots=True)
+    # One that does not ask changes nothing for one that does.
+    logs = problem.fit(model, 1, callbacks=[monitor, OptimizerMonitor(prefix="b/")])
+    assert logs.history["momentum_norm"][0] > 0
+    assert "b/momentum_norm" not in logs.history
 
 
 def test_loss_scale_optimizer():

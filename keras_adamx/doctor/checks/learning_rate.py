@@ -1,4 +1,8 @@
-"""Whether the learning rate is out of proportion, by a few steps at it."""
+"""Whether the learning rate is out of proportion, by a few steps at it.
+
+Not by a range test: in the seconds that there are for it, its suggestions for healthy
+trainings lie further from their rates than a rate is from one that deserves a finding.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,7 @@ _CAUSES = (
     severity="error",
     means="The loss explodes within the first steps.",
     why="steps that are too long leave the region in which the gradient says anything",
-    advice="a hundredth of it; if the loss then falls from the first steps on, try "
-    "three times as much, and so on",
+    advice="a hundredth of it; `keras_adamx.find_learning_rate` then narrows it down",
     cost="the steps of the trial: 8, and one pass more",
     explained_by=_CAUSES,
 )
@@ -59,7 +62,7 @@ def learning_rate_too_high(examination: Examination) -> Iterator[Seen | Unable]:
     means="The steps are so small that the weights do not move.",
     why="a training of thousands of such steps ends where it began",
     advice="a hundred times as much; a rate of 1e-3 is usual for Adam, 1e-2 to 1e-1 "
-    "for SGD",
+    "for SGD; `keras_adamx.find_learning_rate` then narrows it down",
     cost="the steps of the trial; where they are small, twice as many again",
     explained_by=(
         *_CAUSES,
