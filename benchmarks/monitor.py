@@ -47,7 +47,11 @@ def child(arguments: argparse.Namespace) -> None:
 
     steps, rounds = arguments.steps, arguments.rounds
     plain = Training("none", None, steps, rounds)
+    nothing = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: None
+    )
     watched = [
+        Training("one that does nothing", nothing, steps, rounds),
         Training("OptimizerMonitor()", OptimizerMonitor(), steps, rounds),
         Training("OptimizerMonitor(every=10)", OptimizerMonitor(10), steps, rounds),
         Training("Doctor()", Doctor(verbose=False), steps, rounds),
@@ -83,7 +87,8 @@ class Training(keras.callbacks.Callback):
         self._epochs = rounds + 1
         self._go, self._ended = threading.Semaphore(0), threading.Semaphore(0)
         self._error: BaseException | None = None
-        threading.Thread(target=self._train, daemon=True).start()
+        self._thread = threading.Thread(target=self._train, daemon=True)
+        self._thread.start()
 
     def turn(self) -> None:
         """Train an epoch."""
@@ -91,6 +96,10 @@ class Training(keras.callbacks.Callback):
         self._ended.acquire()
         if self._error is not None:
             raise self._error
+
+    def finish(self) -> None:
+        """Wait for the end of the `fit`, which follows the last turn."""
+        self._thread.join()
 
     def _train(self) -> None:
         try:
@@ -133,6 +142,8 @@ def in_turn(trainings: list[Training], rounds: int) -> None:
         for training in order:
             training.turn()
         shuffling.shuffle(order)
+    for training in trainings:
+        training.finish()
 
 
 def problem(steps: int) -> tuple[Any, Any, Any]:

@@ -482,6 +482,14 @@ FAULTS = [
         "tests/contract/test_doctor_callback.py",
         "planted",
     ),
+    Fault(
+        "the doctor's command leaves with 0 whatever it has found",
+        "doctor/command.py",
+        "return int(bool(report))",
+        "return 0",
+        "tests/contract/test_doctor_command.py",
+        "test_a_fault",
+    ),
     # Schedules.
     Fault(
         "Steps become float32 before they are subtracted",
