@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import tracemalloc
 
 import keras
 import numpy as np
@@ -373,6 +374,22 @@ def test_rates_that_are_tried_are_the_multiples_that_the_finding_names():
 def test_what_probes_explain_is_of_rows_that_they_have_not_seen():
     report = diagnose(*cases.CASES["labels-unrelated-to-inputs"].make(True))
     assert report.findings[0].numbers["explained"] < 0.05
+
+
+@pytest.mark.backend("torch")
+def test_many_classes_take_little_memory():
+    number = 20_000
+    x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    y = np.random.default_rng(1).integers(0, number, 64)
+    model = cases.compiled(keras.Sequential([keras.Input((2,)), layers.Dense(number)]))
+    tracemalloc.start()
+    try:
+        report = diagnose(model, (x, y), batch_size=32)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "initial-loss" in report.checked
+    assert peak < 50 * 32 * number * 8  # A square of the classes is 600 of batches.
 
 
 class Autoencoder(keras.Model):

@@ -332,7 +332,8 @@ def _against_chance(output: Output) -> tuple[float, float, str]:
         y, p = y[rows].astype(np.int64), p[rows]
         if not len(y) or y.min() < 0 or y.max() >= p.shape[-1]:
             raise CannotJudgeError("its labels are out of range")
-        y = np.eye(p.shape[-1])[y]
+        places, y = y[..., None], np.zeros_like(p)
+        np.put_along_axis(y, places, 1.0, axis=-1)
     if y.shape != p.shape:
         raise CannotJudgeError("its targets do not have the shape of its outputs")
     if output.kind == "squared":
