@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -147,9 +148,13 @@ def _label(one: Any) -> str:
         return str(one)
     cls = one if isinstance(one, type) else type(one)
     own = cls.__name__.lower()
-    if not isinstance(one, type) and one.name.replace("_", "").lower() != own:
-        return str(one.name)
-    return own if issubclass(cls, Optimizer) else f"keras.{cls.__name__}"
+    ours = issubclass(cls, Optimizer)
+    if not isinstance(one, type):
+        # Keras numbers those of its own that have no name.
+        name = one.name if ours else re.sub(r"_\d+$", "", one.name)
+        if name.replace("_", "").lower() != own:
+            return str(one.name)
+    return own if ours else f"keras.{cls.__name__}"
 
 
 def _prototype(label: str, given: Any) -> Any:
