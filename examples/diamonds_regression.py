@@ -23,7 +23,7 @@ import keras_adamx
 from keras_adamx import schedules
 from keras_adamx.compare import workloads
 
-RATES = {"adam": 3e-3, "sdprop": 1e-3, "adastand": 1e-3}
+RATES = {"adam": 3e-3, "sdprop": 4e-3, "adastand": 4e-3}
 
 
 def main():

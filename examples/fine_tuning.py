@@ -4,10 +4,9 @@
 
 A network learns five classes.  Then it is to know all ten, and there are a few pictures
 of each: for a new network, for the one that knows five, with the same rate everywhere,
-and with `layerwise_decay`.  Expect the new network to fall behind, and a layer to stay
-the nearer to what it was the lower its rate is; with the rates that fall, the accuracy
-is the best on Fashion-MNIST.  Without it: `--dataset digits`, which have too little to
-teach for the last to show.
+and with `layerwise_decay`.  Expect a layer to stay the nearer to what it was the lower
+its rate is.  On Fashion-MNIST expect the new network to fall behind, and the rates that
+fall to do best.  Without it: `--dataset digits`, which are too easy to show that.
 """
 
 import os
