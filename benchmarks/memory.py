@@ -5,11 +5,11 @@
 Counted: the sizes of `optimizer.variables` for one square kernel and a bias. Measured:
 how much the resident memory of a process of its own has grown after `build` and two
 steps, beyond what it grows for a kernel of 1000 x 1000, divided by the parameters that
-the one has more; of each, the median of three in that process. So what compiling leaves
-behind, the same for both, does not count, nor does what the first large one leaves for
-those after it, nor what was freed, which the allocator is told to give back. Weights
-and gradients are there before. Ours once for each dtype in which it can store its
-state.
+the one has more; of each, the median of several in that process. So what compiling
+leaves behind, the same for both, does not count, nor does what the first large one
+leaves for those after it, nor what was freed, which the allocator is told to give back.
+Weights and gradients are there before. Ours once for each dtype in which it can store
+its state.
 
 "each of 4": counted on one of four devices of JAX that share the data, with
 `shard_state`.
@@ -36,9 +36,13 @@ KERAS = "Keras"
 # Side of the kernel beyond whose growth that of the larger one is measured.
 SMALL = 1000
 # Optimizers before those that are measured: they load and allocate what all share.
-WARM_UP = 1
-REPEATS = 3
+WARM_UP = 3
+# The small ones, of which the growth varies more than that of the large ones.
+REPEATS = {"small": 9, "large": 3}
 DEVICES = 4
+# `M_MMAP_THRESHOLD` of glibc: from which size memory comes from the system, and goes
+# back to it.
+MALLOPT_MMAP_THRESHOLD = -3
 
 
 def parse() -> argparse.Namespace:
@@ -78,10 +82,12 @@ def child(arguments: argparse.Namespace) -> None:
     make = maker(name, label)
     if make is None:
         return
+    # Else glibc would learn to keep what was freed, the larger the longer.
+    ctypes.CDLL("libc.so.6").mallopt(MALLOPT_MMAP_THRESHOLD, 65536)
     # Nothing is freed before the last measurement.
     kept = [grow(make(), SMALL) for _ in range(WARM_UP)]
-    small = [grow(make(), SMALL) for _ in range(REPEATS)]
-    large = [grow(make(), arguments.units) for _ in range(REPEATS)]
+    small = [grow(make(), SMALL) for _ in range(REPEATS["small"])]
+    large = [grow(make(), arguments.units) for _ in range(REPEATS["large"])]
     kept += [*small, *large]
     compiled, grown = (
         statistics.median(each.growth for each in some) for some in (small, large)

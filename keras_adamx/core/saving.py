@@ -157,7 +157,8 @@ def load(optimizer: Optimizer, store: Any) -> None:
     variables = manifest["variables"]
     if not variables and optimizer.entries:
         # Written before the first step: there was no state yet.
-        if saved.keys() - OPTIONAL - {ITERATION}:
+        stepped = np.any(saved.get(ITERATION, 0))
+        if stepped or saved.keys() - OPTIONAL - {ITERATION}:
             raise ValueError(f"{where}its manifest is damaged.")
         if int(keras.ops.convert_to_numpy(optimizer.gradients_seen)) > 0:
             warn_about_missing_state(optimizer)

@@ -44,16 +44,14 @@ def test_fit_time():
         assert model in out
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("float32", 8.0), ("int8", 2.1)])
-def test_memory(dtype, size):
+@pytest.mark.parametrize(("kind", "size"), [("Keras", 8.0), ("int8", 2.1)])
+def test_memory(kind, size):
     out = run(
         "benchmarks.memory",
         *("--child", "--optimizers", "adam", "--units", "2000"),
-        *("--state-dtypes", dtype),
+        *("--state-dtypes", kind),
     )
-    keras, row = [json.loads(line) for line in out.splitlines() if line[:1] == "{"]
-    assert (keras["label"], row["label"]) == ("Keras", dtype)
-    assert abs(keras["counted"] - 8.0) < 0.1
+    [row] = [json.loads(line) for line in out.splitlines() if line[:1] == "{"]
     assert size - 0.1 < row["counted"] <= size
     assert math.isfinite(row["measured"])
 
