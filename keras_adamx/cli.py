@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 import keras_adamx
 from keras_adamx import documentation, plots
@@ -150,6 +153,24 @@ def name_and_rate(given: str) -> tuple[str, float | None]:
         raise CommandError(
             f"the learning rate of {name!r} must be a number. Received: {given!r}"
         ) from None
+
+
+def arrays_of(argument: str, path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # Whatever a damaged file makes of NumPy.
+        raise CommandError(
+            f"argument {argument}: {path} cannot be read: {error}"
+        ) from error
+
+
+def import_from_here() -> None:
+    """Let modules of this folder be imported: an installed program looks elsewhere."""
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def rich_console() -> Console:

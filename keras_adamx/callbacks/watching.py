@@ -60,8 +60,12 @@ class Watch:
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Find out anew where to read the learning rate."""
+        """Find out anew where to read the learning rate and the skipped steps."""
         self._rate = rate_in_fit(self._model, self._optimizer)
+        skipped = self._optimizer.skipped
+        self._skipped = (
+            None if skipped is None else values_in_fit(self._model, [skipped])
+        )
 
     def end(self) -> None:
         """Measure no more."""
@@ -85,6 +89,4 @@ class Watch:
     @property
     def skipped_steps(self) -> int:
         """How many steps the optimizer has skipped."""
-        if self._optimizer.skipped is None:
-            return 0
-        return int(values_in_fit(self._model, [self._optimizer.skipped])()[0])
+        return 0 if self._skipped is None else int(self._skipped()[0])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adamx.cli import CommandError, reported
+from keras_adamx.cli import CommandError, arrays_of, import_from_here, reported
 from keras_adamx.compare import measuring, workloads
 from keras_adamx.compare.comparison import Comparison, compare
 from keras_adamx.compare.contender import contenders
@@ -241,9 +239,7 @@ def _function(given: str) -> Callable[[], keras.Model]:
         raise CommandError(
             f"argument --model: must be MODULE:FUNCTION. Received: {given!r}"
         )
-    folder = os.getcwd()
-    if folder not in sys.path:  # A program that is installed looks elsewhere.
-        sys.path.insert(0, folder)
+    import_from_here()
     # An error within the module keeps its traceback.
     if importlib.util.find_spec(module.partition(".")[0]) is None:
         raise CommandError(
@@ -266,7 +262,11 @@ def data_of(path: Path) -> Any:
     file with test data of its own keeps it; without tuning data, a random tenth of the
     training data is for tuning.
     """
-    arrays = _arrays(path)
+    if path.suffix != ".npz":
+        raise CommandError(
+            f"argument --data: must be an .npz file of NumPy. Received: {str(path)!r}"
+        )
+    arrays = arrays_of("--data", path)
     inputs = _taken(arrays, INPUTS, "inputs")
     labels = _taken(arrays, LABELS, "labels")
     if len(inputs) != len(labels):
@@ -284,20 +284,6 @@ def data_of(path: Path) -> Any:
     held, rest = np.split(order, [max(round(0.1 * len(inputs)), 1)])
     train, tuning = (Part(inputs[rows], labels[rows]) for rows in (rest, held))
     return Data(train, tuning, test)
-
-
-def _arrays(path: Path) -> Mapping[str, np.ndarray]:
-    if path.suffix != ".npz":
-        raise CommandError(
-            f"argument --data: must be an .npz file of NumPy. Received: {str(path)!r}"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:  # Whatever a damaged file makes of NumPy.
-        raise CommandError(
-            f"argument --data: {path} cannot be read: {error}"
-        ) from error
 
 
 def _taken(

@@ -49,6 +49,11 @@ class Spread:
             return None
         return cls(statistics.median(known), min(known), max(known), len(known))
 
+    def scaled(self, factor: float) -> Spread:
+        """The same in another unit."""
+        low, median, high = (x * factor for x in (self.low, self.median, self.high))
+        return Spread(median, low, high, self.count)
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -324,7 +329,7 @@ def _summary(task: Task, plan: Plan, entry: Entry, runs: list[Run]) -> EntrySumm
         failed=len(tested) - len(finished),
         reached=sum(point is not None for point in targets),
         steps_to_target=steps,
-        epochs_to_target=steps and _scaled(steps, 1.0 / task.steps_per_epoch),
+        epochs_to_target=steps and steps.scaled(1.0 / task.steps_per_epoch),
         seconds_to_target=seconds,
         best_value=Spread.of([None if p is None else p.value for p in best]),
         final_value=Spread.of([point.value for point in ends]),
@@ -458,11 +463,6 @@ def _ranking(task: Task, entries: Iterable[EntrySummary]) -> tuple[str, ...]:
         return (one.best_value is None, steps, value)
 
     return tuple(one.label for one in sorted(entries, key=place))
-
-
-def _scaled(spread: Spread, factor: float) -> Spread:
-    low, median, high = (x * factor for x in (spread.low, spread.median, spread.high))
-    return Spread(median, low, high, spread.count)
 
 
 def _frozen(settings: dict[str, Any]) -> str:

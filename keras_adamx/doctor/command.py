@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import re
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +16,8 @@ import numpy as np
 import keras_adamx
 from keras_adamx.cli import (
     CommandError,
+    arrays_of,
+    import_from_here,
     name_and_rate,
     print_parts,
     reported,
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = _file("MODEL", arguments.model, MODELS, "that `model.save` wrote")
     data_path = _file("DATA", arguments.data, (".npz",), "that `numpy.savez` wrote")
     custom = _imported(arguments.modules)
-    arrays = _arrays(data_path)
+    arrays = arrays_of("DATA", data_path)
     with keras.saving.custom_object_scope(custom):
         loss = _loss(arguments.loss, arguments.from_logits)
         model = _model(path, arguments, loss)
@@ -101,9 +101,7 @@ def _imported(names: list[str]) -> dict[str, Any]:
     """Import modules that define classes of the model, which they need not register."""
     found: dict[str, Any] = {}
     for name in names:
-        folder = os.getcwd()
-        if folder not in sys.path:  # A program that is installed looks elsewhere.
-            sys.path.insert(0, folder)
+        import_from_here()
         try:
             module = importlib.import_module(name)
         except Exception as error:
@@ -208,15 +206,6 @@ def _build(model: Any, data: Data) -> None:
 
 
 # The data.
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name."""
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:  # Whatever a damaged file makes of NumPy.
-        raise CommandError(f"argument DATA: {path} cannot be read: {error}") from error
 
 
 def data_of(model: Any, arrays: Mapping[str, np.ndarray], loss: Any = None) -> Data:

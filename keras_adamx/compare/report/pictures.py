@@ -269,12 +269,8 @@ def _state(summary: Summary, axes: Axes, colours: Colours) -> None:
 
 
 def _memory(summary: Summary, axes: Axes, colours: Colours) -> None:
-    spreads = {}
-    for entry in summary.entries:
-        runs = [run.peak_memory_bytes for run in entry.runs]
-        spreads[entry.label] = Spread.of(
-            [None if size is None else size / words.MEBIBYTE for size in runs]
-        )
+    sizes = {e.label: e.peak_memory_bytes for e in summary.entries}
+    spreads = {n: s and s.scaled(1.0 / words.MEBIBYTE) for n, s in sizes.items()}
     _bars(summary, axes, colours, spreads, "MiB", words.number)
 
 
