@@ -172,10 +172,11 @@ class Doctor(keras.callbacks.Callback):
         return [v for v in low if course is not None and course.is_matrix(path_of(v))]
 
     def _measured(self, batch: int) -> Step:
-        rate = self._rate()
         if self._watch is None:
-            return Step(batch, rate, None)
-        return Step(batch, rate, self._watch.read(), self._watch.skipped_steps)
+            return Step(batch, self._rate(), None)
+        measured = self._watch.read()
+        rate = self._watch.learning_rate(measured)
+        return Step(batch, rate, measured.each(), self._watch.skipped_steps)
 
     def _look(self, when: str) -> None:
         """Look for every symptom that was not found yet."""

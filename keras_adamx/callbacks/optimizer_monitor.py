@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -11,9 +10,9 @@ import numpy as np
 from keras import ops
 
 from keras_adamx.callbacks.watching import Watch, any_optimizer_of, optimizer_of
-from keras_adamx.core import backend
+from keras_adamx.core import backend, measures
 from keras_adamx.core.arguments import count
-from keras_adamx.core.measures import Measures
+from keras_adamx.core.measures import Measured, Measures
 from keras_adamx.core.optimizer import Optimizer
 
 
@@ -91,7 +90,7 @@ class OptimizerMonitor(keras.callbacks.Callback):
         # Asked for once: on JAX, asking for the model takes as long as a step.
         self._model_name = f"{self.model.name}/"
         self._watch.begin()
-        self._before = {m.path: m for m in self._watch.read()}
+        self._before = self._watch.read()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._read: list[dict[str, float]] = []
@@ -102,8 +101,8 @@ class OptimizerMonitor(keras.callbacks.Callback):
         if (batch + 1) % self.every:
             return
         measured = self._watch.read()
-        found = self._numbers(measured, self._before)
-        self._before = {m.path: m for m in measured}
+        found = self._numbers(measured)
+        self._before = measured
         self._read.append(found)
         if logs is not None:
             logs.update(found)
@@ -112,10 +111,10 @@ class OptimizerMonitor(keras.callbacks.Callback):
         if self._read and logs is not None:
             names = self._read[-1]
             means = {n: float(np.mean([r[n] for r in self._read])) for n in names}
-            last = self._numbers(list(self._before.values()), self._at_begin)
-            kept = ("learning_rate", "skipped_steps", "clip_rate")
-            means |= {self._prefix + n: last[self._prefix + n] for n in kept}
-            logs.update(means)
+            kept = [self._prefix + n for n in ("learning_rate", "skipped_steps")]
+            means |= {name: self._read[-1][name] for name in kept}
+            clip_rate = _clip_rate(self._before, self._at_begin)
+            logs.update(means | {self._prefix + "clip_rate": clip_rate})
         if self._writer is not None and (epoch + 1) % self.histogram_every == 0:
             self._write_histograms(epoch)
 
@@ -124,34 +123,40 @@ class OptimizerMonitor(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.flush()
 
-    def _numbers(
-        self, measured: list[Measures], before: dict[str, Measures]
-    ) -> dict[str, float]:
+    def _numbers(self, measured: Measured) -> dict[str, float]:
         """What is logged."""
-        found = _norms(measured)
-        updates = clipped = 0
-        for m in measured:
-            earlier = before.get(m.path)
-            updates += m.updates - (earlier.updates if earlier else 0)
-            clipped += m.clipped - (earlier.clipped if earlier else 0)
-        found["clip_rate"] = clipped / updates if updates else 0.0
-        found["learning_rate"] = self._watch.learning_rate
+        columns = (measures.GRADIENT, measures.STEP, measures.WEIGHTS)
+        found = _norms(*map(measured.norm, columns))
+        found["clip_rate"] = _clip_rate(measured, self._before)
+        found["learning_rate"] = self._watch.learning_rate(measured)
         found["skipped_steps"] = self._watch.skipped_steps
-        if self._slots:
-            names = dict.fromkeys(name for m in measured for name in m.slot_norms)
-            for name in names:
-                norms = [m.slot_norms[name] for m in measured if name in m.slot_norms]
-                found[f"{name}_norm"] = math.hypot(*norms)
-        if self._by_layer:
-            layers: dict[str, list[Measures]] = {}
-            for m in measured:
-                # Not the name of the model, which a loaded one may have lost.
-                layer = m.layer.removeprefix(self._model_name)
-                layers.setdefault(layer, []).append(m)
-            for layer, members in layers.items():
-                for name, value in _norms(members).items():
-                    found[f"{name}/{layer}"] = value
+        if self._slots or self._by_layer:
+            each = measured.each()
+            found |= self._of_slots(each) if self._slots else {}
+            found |= self._of_layers(each) if self._by_layer else {}
         return {self._prefix + name: float(value) for name, value in found.items()}
+
+    def _of_slots(self, each: list[Measures]) -> dict[str, float]:
+        norms: dict[str, list[float]] = {}
+        for m in each:
+            for name, norm in m.slot_norms.items():
+                norms.setdefault(f"{name}_norm", []).append(norm)
+        return {name: math.hypot(*values) for name, values in norms.items()}
+
+    def _of_layers(self, each: list[Measures]) -> dict[str, float]:
+        layers: dict[str, list[Measures]] = {}
+        for m in each:
+            # Not the name of the model, which a loaded one may have lost.
+            layer = m.layer.removeprefix(self._model_name)
+            layers.setdefault(layer, []).append(m)
+        fields = ("gradient_norm", "step_norm", "weight_norm")
+        return {
+            f"{name}/{layer}": value
+            for layer, members in layers.items()
+            for name, value in _norms(
+                *(math.hypot(*(getattr(m, field) for m in members)) for field in fields)
+            ).items()
+        }
 
     def _write_histograms(self, epoch: int) -> None:
         with self._writer.as_default():
@@ -165,17 +170,19 @@ class OptimizerMonitor(keras.callbacks.Callback):
                     self._summary.histogram(tag, array, step=epoch)
 
 
-def _norms(measured: Iterable[Measures]) -> dict[str, float]:
-    """The norms of several variables as if they were one."""
-    members = list(measured)
-    gradient = math.hypot(*(m.gradient_norm for m in members))
-    step = math.hypot(*(m.step_norm for m in members))
-    weights = math.hypot(*(m.weight_norm for m in members))
+def _norms(gradient: float, step: float, weights: float) -> dict[str, float]:
+    """What is logged of three norms."""
     return {
         "gradient_norm": gradient,
         "update_ratio": step / weights if weights else 0.0,
         "effective_learning_rate": step / gradient if gradient else 0.0,
     }
+
+
+def _clip_rate(measured: Measured, before: Measured) -> float:
+    """The share of gradients that were clipped since then."""
+    updates = measured.since(before, measures.UPDATES)
+    return measured.since(before, measures.CLIPPED) / updates if updates else 0.0
 
 
 def _tensorflow() -> Any:

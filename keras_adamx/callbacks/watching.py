@@ -8,7 +8,7 @@ import keras
 
 from keras_adamx.core import measures
 from keras_adamx.core.bridge import rate_in_fit, values_in_fit
-from keras_adamx.core.measures import Measures
+from keras_adamx.core.measures import Measured
 from keras_adamx.core.optimizer import Optimizer
 
 
@@ -49,9 +49,8 @@ class Watch:
         # A training step that was traced before measures nothing.
         model.train_function = None
         measures.start(optimizer, slots)
-        # What is read, of which entries.
-        self._watched: Any = None
-        self._measured: list[Any] = []
+        # What is read.
+        self._table: Any = None
 
     def begin(self) -> None:
         """Create the state, where `fit` has not yet."""
@@ -72,19 +71,17 @@ class Watch:
         measures.end(self._optimizer)
         self._model.train_function = None
 
-    def read(self) -> list[Measures]:
+    def read(self) -> Measured:
         """What was measured of the last update of each variable."""
-        if self._watched is not self._optimizer.entries:  # There may be new ones.
-            self._watched = self._optimizer.entries
-            self._measured = [e for e in self._watched if e.measures is not None]
-            vectors = [e.measures for e in self._measured]
-            self._vectors = values_in_fit(self._model, vectors)
-        return measures.read(self._measured, self._vectors())
+        if self._table is not self._optimizer.measured:  # There are new variables.
+            self._table = self._optimizer.measured
+            self._numbers = values_in_fit(self._model, [self._table])
+        return Measured(self._table, self._optimizer.entries, *self._numbers())
 
-    @property
-    def learning_rate(self) -> float:
+    def learning_rate(self, measured: Measured) -> float:
         """The learning rate of the last step."""
-        return self._rate()
+        rate = measured.learning_rate  # Asking for it anew would take longer.
+        return self._rate() if rate is None else rate
 
     @property
     def skipped_steps(self) -> int:

@@ -48,6 +48,8 @@ def extend(optimizer: Optimizer, variables: list[Any]) -> None:
     if known:
         _refuse_another_head(optimizer, abouts)
     optimizer.keep(entries=(*optimizer.entries, *entries))
+    if optimizer.measuring:
+        measures.make_room(optimizer)
     if known and optimizer.has_begun():
         # So have the averages of the others.
         backend.assign(
@@ -190,7 +192,7 @@ def _entry(
         chosen[slot.name] = codec
         for part in codec.parts(slot, shape if slot.shape is None else slot.shape):
             stored[part.name] = state(slot, part)
-    entry = Entry(
+    return Entry(
         position=position,
         variable=variable,
         path=path,
@@ -209,11 +211,9 @@ def _entry(
         accumulator=whole("gradient_sum")
         if optimizer.gradient_accumulation_steps and not bare
         else None,
-        measures=None,
         stream=position,
         decayed=not optimizer.is_excluded(variable) and _passes_filter(settings, about),
     )
-    return measures.added(optimizer, entry) if optimizer.measuring else entry
 
 
 def _transforms(settings: Settings, weights: Weights) -> tuple[str, ...]:

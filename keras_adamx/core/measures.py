@@ -1,7 +1,7 @@
 """What a step was like: norms of gradients, steps, weights and slots of each variable.
 
-Measured where the step is computed, as part of it, and kept in one small vector a
-variable, which a callback reads. A step that nobody watches measures nothing.
+Measured where the step is computed, as part of it, and kept in one small table with a
+row a variable, which a callback reads. A step that nobody watches measures nothing.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_adamx.core import backend, codecs, layouts
-from keras_adamx.core.slots import Slot
+from keras_adamx.core import backend
 
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
-    from keras_adamx.core.values import Entry
+    from keras_adamx.core.values import Common, Entry
 
-# What the vector of a variable holds: sums of squares of the last update, and three
-# counts; then a sum of squares a slot, zero if nobody asks for it.
-GRADIENT, STEP, WEIGHTS, CLIPPED, NONFINITE, UPDATES = FIELDS = range(6)
+# The columns of the table: sums of squares in the last update, three counts, and the
+# learning rate of that update; then a sum of squares a slot, if somebody asks for them.
+GRADIENT, STEP, WEIGHTS, CLIPPED, NONFINITE, UPDATES, RATE = FIELDS = range(7)
 
 
 class Measures(NamedTuple):
@@ -54,13 +53,62 @@ class Measures(NamedTuple):
         return self.path.rpartition("/")[0] or self.path
 
 
+class Measured:
+    """The table as it was after a step.
+
+    Attributes:
+        totals: The sum of each column.
+    """
+
+    def __init__(self, table: Any, entries: Sequence[Entry], numbers: Any) -> None:
+        """Copy `numbers`, the value of the variable `table`."""
+        self._table = table
+        self._entries = entries
+        self._numbers = np.array(numbers, "float64")
+        self.totals: list[float] = self._numbers.sum(axis=0).tolist()
+
+    def norm(self, column: int) -> float:
+        """A norm over all variables."""
+        return math.sqrt(self.totals[column])
+
+    def since(self, before: Measured, column: int) -> float:
+        """By how much a count has grown."""
+        earlier = before.totals[column] if before._table is self._table else 0.0
+        return self.totals[column] - earlier
+
+    @property
+    def learning_rate(self) -> float | None:
+        """That of the last update; None if it was another one for some variables."""
+        rates = set(self._numbers[:, RATE].tolist()) - {0.0}  # What was not updated.
+        return rates.pop() if len(rates) == 1 else None
+
+    def each(self) -> list[Measures]:
+        """What was measured of each variable that has state."""
+        found = []
+        for entry, row in zip(self._entries, self._numbers.tolist()):
+            if not entry.has_state:
+                continue
+            norms = map(math.sqrt, row[len(FIELDS) :])
+            found.append(
+                Measures(
+                    path=entry.path,
+                    gradient_norm=math.sqrt(row[GRADIENT]),
+                    step_norm=math.sqrt(row[STEP]),
+                    weight_norm=math.sqrt(row[WEIGHTS]),
+                    clipped=int(row[CLIPPED]),
+                    nonfinite=int(row[NONFINITE]),
+                    updates=int(row[UPDATES]),
+                    slot_norms=dict(zip(entry.codecs, norms)),
+                )
+            )
+        return found
+
+
 def start(optimizer: Optimizer, slots: bool) -> None:
     """Measure from the next step on, with the norms of slots or without."""
     optimizer.measuring = True
     optimizer.measuring_slots |= slots
-    with backend.outside_graph():
-        entries = tuple(added(optimizer, entry) for entry in optimizer.entries)
-    optimizer.keep(entries=entries)
+    make_room(optimizer)
 
 
 def end(optimizer: Optimizer) -> None:
@@ -68,100 +116,89 @@ def end(optimizer: Optimizer) -> None:
     optimizer.measuring = optimizer.measuring_slots = False
 
 
-def added(optimizer: Optimizer, entry: Entry) -> Entry:
-    """The entry with a vector for what is measured, if it has state at all."""
-    if entry.measures is not None or not entry.has_state:
-        return entry
-    shape = (len(FIELDS) + len(entry.codecs),)
-    part = codecs.Part("measures", shape, "float32", 0.0)
-    slot = Slot(part.name, shape=shape)
-    vector = backend.new_variable(
-        optimizer,
-        entry.variable,
-        shape=shape,
-        initializer="zeros",
-        dtype=part.dtype,
-        layout=layouts.of_state(entry.variable, slot, part, spread=False),
-        name=f"{entry.path.replace('/', '_')}_{part.name}",
-    )
-    return entry._replace(measures=vector)
-
-
-def of_update(
-    entry: Entry,
-    old: Any,
-    gradient: Any,
-    clipped: Any,
-    weights: list[Any],
-    stored: dict[str, Any],
-    slots: bool,
-    share: Any = None,
-) -> Any:
-    """The vector after an update.
-
-    Args:
-        entry: The variable.
-        old: The vector before.
-        gradient: The gradient as it came.
-        clipped: The gradient after clipping.
-        weights: The weights before and after the update.
-        stored: What is stored of the slots after it.
-        slots: Whether their norms are wanted.
-        share: How much each row counts, where some rows are given, or None.
-    """
-
-    def squares(x: Any) -> Any:
-        x = ops.square(ops.cast(x, "float32"))
-        return ops.sum(x if share is None else share * x)
-
-    before, after = (ops.cast(w, entry.compute_dtype) for w in weights)
-    count = old[CLIPPED]
-    if clipped is not gradient:
-        count += ops.cast(ops.any(clipped != gradient), "float32")
-    norms = [
-        squares(codec.decode(name, stored)) if slots else old[len(FIELDS) + i]
-        for i, (name, codec) in enumerate(entry.codecs.items())
-    ]
-    return ops.stack(
-        [
-            squares(gradient),
-            squares(after - before),
-            squares(before),
-            count,
-            old[NONFINITE],
-            old[UPDATES] + 1.0,
-            *norms,
-        ]
-    )
-
-
-def counted(vectors: list[Any], gradients: list[Any]) -> list[Any]:
-    """The vectors, one more counted where a gradient is not finite."""
-    new = list(vectors)
-    for i, gradient in enumerate(gradients):
-        one = np.zeros(vectors[i].shape[0], "float32")
-        one[NONFINITE] = 1.0
-        finite = ops.all(ops.isfinite(gradient))
-        new[i] += ops.where(finite, 0.0, ops.convert_to_tensor(one))
-    return new
-
-
-def read(entries: Sequence[Entry], values: Sequence[Any]) -> list[Measures]:
-    """The vectors as numbers with names."""
-    found = []
-    for entry, value in zip(entries, values):
-        numbers = value.tolist()  # Much faster than one by one.
-        norms = [math.sqrt(x) for x in numbers[len(FIELDS) :]]
-        found.append(
-            Measures(
-                path=entry.path,
-                gradient_norm=math.sqrt(numbers[GRADIENT]),
-                step_norm=math.sqrt(numbers[STEP]),
-                weight_norm=math.sqrt(numbers[WEIGHTS]),
-                clipped=int(numbers[CLIPPED]),
-                nonfinite=int(numbers[NONFINITE]),
-                updates=int(numbers[UPDATES]),
-                slot_norms=dict(zip(entry.codecs, norms)),
-            )
+def make_room(optimizer: Optimizer) -> None:
+    """Make a table that has room for all variables, unless there is one."""
+    entries = optimizer.entries
+    if not entries:
+        return
+    columns = len(FIELDS)
+    if optimizer.measuring_slots:
+        columns += max(len(entry.codecs) for entry in entries)
+    if optimizer.measured is not None:
+        rows, there = optimizer.measured.shape
+        if rows == len(entries) and there >= columns:
+            return
+    with backend.outside_graph():
+        table = backend.new_variable(
+            optimizer,
+            entries[0].variable,
+            shape=(len(entries), columns),
+            initializer="zeros",
+            dtype="float32",
+            name="measured",
         )
-    return found
+    optimizer.keep(measured=table)
+
+
+class Move(NamedTuple):
+    """What an update did to a variable, in the dtype of its arithmetic."""
+
+    # That of the variable: its row in the table.
+    position: int
+    # The gradient as it came, and after clipping.
+    gradient: Any
+    clipped: Any
+    # The weights before the update and after it.
+    before: Any
+    after: Any
+    # The slots after it, if they are measured.
+    slots: list[Any]
+
+
+def updated(table: Any, moves: list[Move], common: Common) -> Any:
+    """The table after an update of some variables."""
+    positions = [move.position for move in moves]
+    old = _rows(table, positions)
+    clipped = old[:, CLIPPED]
+    if any(move.clipped is not move.gradient for move in moves):
+        flags = [ops.any(move.clipped != move.gradient) for move in moves]
+        clipped += ops.cast(ops.stack(flags), "float32")
+    rate = ops.cast(common.learning_rate, "float32")
+    columns = [
+        backend.sums_of_squares([move.gradient for move in moves]),
+        backend.sums_of_squares([move.after - move.before for move in moves]),
+        backend.sums_of_squares([move.before for move in moves]),
+        clipped,
+        old[:, NONFINITE],
+        old[:, UPDATES] + 1.0,
+        ops.broadcast_to(rate, (len(moves),)),
+    ]
+    none = ops.zeros((), "float32")
+    for i in range(table.shape[1] - len(FIELDS)):
+        slots = [move.slots[i] if i < len(move.slots) else none for move in moves]
+        columns.append(backend.sums_of_squares(slots))
+    return _with_rows(table, positions, ops.stack(columns, axis=1))
+
+
+def counted(table: Any, positions: list[int], finite_each: Any) -> Any:
+    """The table with one more counted where a gradient is not finite."""
+    old = _rows(table, positions)
+    more = ops.cast(ops.logical_not(finite_each), "float32")[:, None]
+    unit = np.eye(1, table.shape[1], NONFINITE, dtype="float32")
+    return _with_rows(table, positions, old + more * ops.convert_to_tensor(unit))
+
+
+def _rows(table: Any, positions: list[int]) -> Any:
+    if _are_all(table, positions):
+        return table
+    return ops.take(table, np.array(positions), axis=0)
+
+
+def _with_rows(table: Any, positions: list[int], rows: Any) -> Any:
+    if _are_all(table, positions):
+        return rows
+    return ops.scatter_update(table, np.array(positions)[:, None], rows)
+
+
+def _are_all(table: Any, positions: list[int]) -> bool:
+    return positions == list(range(table.shape[0]))

@@ -108,6 +108,8 @@ class Optimizer(Options):
     measuring = False
     # Whether the norms of slots are wanted too.
     measuring_slots = False
+    # The table of what is measured, if somebody has watched.
+    measured: Any = None
     # State that was read before the variables were known.
     _pending: dict[str, Any] | None = None
     # Whether `use_ema` leaves the weights alone at the end of `fit`.

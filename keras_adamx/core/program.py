@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras import ops
@@ -73,7 +74,7 @@ class Program:
             [entry.stored for entry in updated],
             [entry.average for entry in averaged],
             [e.accumulator for e in updated if e.accumulator is not None],
-            [e.measures for e in updated] if optimizer.measuring else [],
+            [optimizer.measured] if optimizer.measuring and updated else [],
         )
         self.variables = self._layout.flat()
         # What a step may move.
@@ -94,6 +95,8 @@ class Program:
         Returns:
             Pairs of a program and the positions of its gradients.
         """
+        if self._layout.measured:  # All write to one table.
+            return [(self, list(range(len(self.entries))))]
         kinds: dict[Any, list[int]] = {}
         for i, entry in enumerate(self.entries):
             kinds.setdefault((entry.shape, entry.alike), []).append(i)
@@ -354,10 +357,12 @@ class Program:
         """
         gradients = [self._unscaled(g, e) for g, e in zip(gradients, self.entries)]
         steps = self.optimizer.gradient_accumulation_steps
-        if self._layout.measures and common.finite is not None:
+        if self._layout.measured and common.finite is not None and self.entries:
             old = self._layout.like(values)
-            counted = measures.counted(old.measures, gradients)
-            values = old._replace(measures=counted).flat()
+            positions = [entry.position for entry in self.entries]
+            finite_each = common.finite_each[: len(positions)]
+            table = measures.counted(old.measured[0], positions, finite_each)
+            values = old._replace(measured=[table]).flat()
         if steps is not None:
             old = self._layout.like(values)
             sums = list(old.accumulators)
@@ -391,7 +396,7 @@ class Program:
             for g, e in zip(gradients, entries)
         ]
         before = list(old.weights)
-        if old.measures:  # Some backends update in place.
+        if old.measured:  # Some backends update in place.
             before = [backend.kept(w) for w in before]
         weights, stored = list(old.weights), list(old.stored)
         for members in alike(self.entries):
@@ -410,17 +415,31 @@ class Program:
             weights[i], stored[i] = self._updated_late(
                 entry, hypers[entry.settings], common.seed, gradients[i], old, i
             )
-        measured = [
-            measures.of_update(
-                *(entry, vector, given[i], gradients[i], moved, stored[i]),
-                slots=self.optimizer.measuring_slots,
-            )
-            for i, (entry, vector, *moved) in enumerate(
-                zip(entries, old.measures, before, weights)
-            )
-        ]
+        measured = old.measured
+        if measured:
+            moves = [
+                self.moved(entry, given[i], gradients[i], moved, stored[i])
+                for i, (entry, *moved) in enumerate(zip(entries, before, weights))
+            ]
+            measured = [measures.updated(measured[0], moves, common)]
         weights, averages = self.averaged(weights, old.averages, common)
         return Values(weights, stored, averages, old.accumulators, measured)
+
+    def moved(
+        self,
+        entry: Entry,
+        given: Any,
+        clipped: Any,
+        weights: Sequence[Any],
+        stored: dict[str, Any],
+    ) -> measures.Move:
+        """What is measured of an update: weights before and after, state after."""
+        before, after = weights
+        if entry.dtype != entry.compute_dtype:
+            before, after = (ops.cast(w, entry.compute_dtype) for w in weights)
+        codecs = entry.codecs if self.optimizer.measuring_slots else {}
+        slots = [codec.decode(name, stored) for name, codec in codecs.items()]
+        return measures.Move(entry.position, given, clipped, before, after, slots)
 
     @staticmethod
     def _updated_late(
@@ -462,13 +481,12 @@ class Program:
         return weights, new
 
     def updated_rows(
-        self, entry: Entry, given: Rows, job: Job, vector: Any, common: Common
+        self, entry: Entry, given: Rows, job: Job, table: Any, common: Common
     ) -> rows.Updated:
-        """New values of some rows of a variable and its state; `vector`: measures."""
+        """New values of some rows of a variable and its state; `table`: measured."""
         hyper = self.hyper(entry.settings, common)
         given = given._replace(summed=self._unscaled(given.summed, entry))
-        slots = self.optimizer.measuring_slots
-        return rows.updated(entry, hyper, given, job, vector, common, slots)
+        return rows.updated(self, entry, hyper, given, job, table, common)
 
     def _unscaled(self, gradient: Any, entry: Entry) -> Any:
         gradient = ops.cast(gradient, entry.compute_dtype)

@@ -132,6 +132,7 @@ def _program(
         len(optimizer.entries),
         tuple(entry.position for entry in entries),
         tuple(entry.position for entry in rows),
+        id(optimizer.measured),
         (optimizer.loss_scale_factor, optimizer.measuring, optimizer.measuring_slots),
     )
     if key not in optimizer.programs:

@@ -35,8 +35,6 @@ class Entry(NamedTuple):
     stored: dict[str, Any]
     average: Any
     accumulator: Any
-    # What is measured of its updates, if anybody watches.
-    measures: Any
     # What tells its random numbers from those of others.
     stream: int
     decayed: bool
@@ -122,12 +120,13 @@ class Values(NamedTuple):
     stored: list[dict[str, Any]]
     averages: list[Any]
     accumulators: list[Any]
-    measures: list[Any]
+    # The table of what is measured, if somebody watches.
+    measured: list[Any]
 
     def flat(self) -> list[Any]:
         """All values in one list, in a fixed order."""
         stored = [value for parts in self.stored for value in parts.values()]
-        others = (*self.averages, *self.accumulators, *self.measures)
+        others = (*self.averages, *self.accumulators, *self.measured)
         return [*self.weights, *stored, *others]
 
     def like(self, flat: list[Any]) -> Values:
@@ -138,7 +137,7 @@ class Values(NamedTuple):
             [{name: next(rest) for name in parts} for parts in self.stored],
             [next(rest) for _ in self.averages],
             [next(rest) for _ in self.accumulators],
-            [next(rest) for _ in self.measures],
+            [next(rest) for _ in self.measured],
         )
 
 

@@ -22,13 +22,13 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return (found.images / 16.0).astype("float32"), found.target.astype("int32")
 
 
-def mlp(**last: Any) -> keras.Model:
+def mlp(hidden: str = "relu", **last: Any) -> keras.Model:
     """Dense layers on pixels in a row; logits, unless the last layer is told else."""
     return keras.Sequential(
         [
             keras.Input((64,)),
-            layers.Dense(32, activation="relu", name="first"),
-            layers.Dense(32, activation="relu", name="second"),
+            layers.Dense(32, activation=hidden, name="first"),
+            layers.Dense(32, activation=hidden, name="second"),
             layers.Dense(**{"units": 10, "name": "head", **last}),
         ]
     )

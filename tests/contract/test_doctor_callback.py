@@ -116,7 +116,8 @@ def test_with_an_optimizer_of_keras():
     assert report.codes == []
     assert {"gradients-explode"} <= {each.code for each in report.skipped}
     assert "gradients-explode" not in report.checked
-    faulty = course_cases.training(keras.optimizers.SGD(0.05))
+    model = doctor_cases.mlp(course_cases.KEEPS_NAN)
+    faulty = course_cases.training(keras.optimizers.SGD(0.05), model)
     faulty.x[800] = np.nan
     assert fit(faulty).report().codes == ["training-not-finite"]
 

@@ -155,7 +155,7 @@ def test_layers_and_slots():
     assert logs["adam/momentum_norm"][0] > 0
     assert logs["adam/velocity_norm"][0] > 0
     # Of the last step alone the layers add up.
-    measured = monitor._watch.read()
+    measured = monitor._watch.read().each()
     optimizer = model.optimizer
     for entry, m in zip(optimizer.entries, measured, strict=True):
         [momentum] = problem.values([entry.stored["momentum"]])

@@ -82,6 +82,11 @@ def kept(x: Any) -> Any:
     return x
 
 
+def sums_of_squares(tensors: list[Any]) -> Any:
+    squares = [tf.square(tf.cast(x, tf.float32)) for x in tensors]
+    return tf.stack([tf.reduce_sum(x) for x in squares])
+
+
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
     # A loop of one turn or none: XLA runs loops in place, but copies what passes
     # through a conditional.
@@ -257,15 +262,15 @@ def _update_rows(program: Program, rows: list[work.Rows], common: Common) -> Non
             stored={n: tf.gather(v, given.indices) for n, v in stored.items()},
             positions=_positions(entry.shape, given.indices) if entry.random else None,
         )
-        measures = entry.measures if program.optimizer.measuring else None
-        vector = None if measures is None else read(measures)
-        weights, parts, vector = program.updated_rows(entry, given, job, vector, common)
+        measured = program.optimizer.measured if program.optimizer.measuring else None
+        table = None if measured is None else read(measured)
+        weights, parts, table = program.updated_rows(entry, given, job, table, common)
         # A row that occurs twice is written twice, with the same values.
         variable.scatter_update(tf.IndexedSlices(weights, given.indices))
         for name, value in parts.items():
             stored[name].scatter_update(tf.IndexedSlices(value, given.indices))
-        if measures is not None:
-            measures.assign(vector)
+        if measured is not None:
+            measured.assign(table)
         if entry.average is not None:
             average = native(entry.average)
             old = [read(variable), read(average)]

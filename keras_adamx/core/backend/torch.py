@@ -55,6 +55,10 @@ def kept(x: Any) -> Any:
     return x.clone()
 
 
+def sums_of_squares(tensors: list[Any]) -> Any:
+    return torch.stack(torch._foreach_norm(tensors)).square().float()
+
+
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
     return function(values) if condition else values
 
