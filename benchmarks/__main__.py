@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -45,15 +44,6 @@ MODULES = {
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
-def replaced(page: str, name: str, text: str) -> str:
-    """The page with new text between the markers of a name."""
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    if not pattern.search(page):
-        raise ValueError(f"{PAGE.name} has no markers {begin} and {end}")
-    return pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page)
-
-
 def main() -> None:
     """Some tables, with the defaults of the scripts."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,7 +61,7 @@ def main() -> None:
         texts[name] = measure.markdown(rows)
         page = PAGE.read_text()
         for key, text in texts.items():
-            page = replaced(page, key, text)
+            page = measure.replaced(page, key, text)
         PAGE.write_text(page)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -149,6 +150,15 @@ def markdown(rows: Sequence[Row]) -> str:
     heads, *lines = _lines(rows)
     lines = [heads, ["---"] * len(heads), *lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def replaced(page: str, name: str, text: str) -> str:
+    """The page with new text between the markers of a name."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    if not pattern.search(page):
+        raise ValueError(f"The page has no markers {begin} and {end}")
+    return pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page)
 
 
 def _lines(rows: Sequence[Row]) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """Time of a step of Muon on the matrices of a transformer, beside other Muons.
 
-    python -m benchmarks.muon --blocks 12
+    python -m benchmarks.muon --blocks 1
 
 A block has four matrices of 768 x 768 (attention), one of 768 x 3072 and one of
 3072 x 768, for a width of 768. The peers are `keras.optimizers.Muon` and, on JAX,
@@ -24,9 +24,9 @@ MODES = {"tensorflow": ["graph", "XLA"], "jax": ["jit"], "torch": ["eager"]}
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backends", nargs="+", default=list(MODES))
-    parser.add_argument("--blocks", type=int, default=1)
+    parser.add_argument("--blocks", type=int, default=12)
     parser.add_argument("--width", type=int, default=768)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 

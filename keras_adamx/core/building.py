@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -184,14 +184,11 @@ def _entry(
     def whole(name: str) -> Any:
         return state(Slot(name), codecs.Part(name, shape, compute_dtype, 0.0))
 
-    chosen, stored = {}, {}
-    for slot in slots:
-        codec = codecs.choose(
-            slot, slot.shape or shape, settings.rule.state_dtype, compute_dtype
-        )
+    chosen: dict[str, codecs.Codec] = {}
+    stored: dict[str, Any] = {}
+    for slot, codec, parts in _forms(settings, slots, shape, compute_dtype):
         chosen[slot.name] = codec
-        for part in codec.parts(slot, shape if slot.shape is None else slot.shape):
-            stored[part.name] = state(slot, part)
+        stored |= {part.name: state(slot, part) for part in parts}
     return Entry(
         position=position,
         variable=variable,
@@ -214,6 +211,31 @@ def _entry(
         stream=position,
         decayed=not optimizer.is_excluded(variable) and _passes_filter(settings, about),
     )
+
+
+def planned(optimizer: Optimizer, variables: list[Any]) -> Iterator[codecs.Part]:
+    """What the state of an optimizer without groups would be; nothing is made."""
+    for variable, about in zip(variables, _abouts(variables)):
+        settings = optimizer.settings[0].of(about)
+        slots = _slots(settings, about, _transforms(settings, about))
+        compute_dtype = rounding.compute_dtype(dtype_of(variable))
+        for _, _, parts in _forms(settings, slots, about.shape, compute_dtype):
+            yield from parts
+
+
+def _forms(
+    settings: Settings,
+    slots: Iterable[Slot],
+    shape: tuple[int, ...],
+    compute_dtype: str,
+) -> Iterator[tuple[Slot, codecs.Codec, list[codecs.Part]]]:
+    """For each slot how it is stored, and in what parts."""
+    for slot in slots:
+        own = shape if slot.shape is None else slot.shape
+        codec = codecs.choose(
+            slot, slot.shape or shape, settings.rule.state_dtype, compute_dtype
+        )
+        yield slot, codec, codec.parts(slot, own)
 
 
 def _transforms(settings: Settings, weights: Weights) -> tuple[str, ...]:

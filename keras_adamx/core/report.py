@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
+from keras_adamx.core import building
+
 if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
     from keras_adamx.core.values import Entry
@@ -87,8 +89,13 @@ def _row(entry: Entry) -> MemoryRow:
     return MemoryRow(entry.path, math.prod(entry.shape), slots, sum(map(size_of, kept)))
 
 
+def planned_bytes(optimizer: Optimizer, variables: list[Any]) -> int:
+    """Bytes of the state that an optimizer without groups would have for variables."""
+    return sum(map(size_of, building.planned(optimizer, variables)))
+
+
 def size_of(variable: Any) -> int:
-    """Bytes of a variable."""
+    """Bytes of a variable, or of a part of the state that is not made yet."""
     dtype = keras.backend.standardize_dtype(variable.dtype)
     bits = {"bfloat16": 16, "int8": 8, "uint8": 8, "float64": 64}.get(dtype, 32)
     return math.prod(variable.shape) * bits // 8
