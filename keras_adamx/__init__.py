@@ -34,6 +34,7 @@ from keras_adamx.optimizers import (
     ScheduleFreeSGD,
     SDProp,
 )
+from keras_adamx.recommendation import Recommendation, recommend
 from keras_adamx.registry import get, list_optimizers
 from keras_adamx.tuning.finder import find_learning_rate
 from keras_adamx.tuning.space import search_space
@@ -58,6 +59,7 @@ __all__ = [
     "Optimizer",
     "Prodigy",
     "RMSprop",
+    "Recommendation",
     "SDProp",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
@@ -71,6 +73,7 @@ __all__ = [
     "list_optimizers",
     "no_decay_on_biases_and_norms",
     "plots",
+    "recommend",
     "schedules",
     "search_space",
     "transforms",
