@@ -139,7 +139,8 @@ class Doctor(keras.callbacks.Callback):
         self._so_far = (batch + 1, float(logs["loss"]) * (batch + 1))
         more = self._so_far[0] - number
         course.add_loss((self._so_far[1] - total) / more, more)
-        if (batch + 1) % self.every == 0 or not math.isfinite(logs["loss"]):
+        due = self._so_far[0] // self.every > number // self.every
+        if due or not math.isfinite(logs["loss"]):
             course.add_step(self._measured(course.seen - 1))
         if (
             not math.isfinite(logs["loss"])
@@ -159,6 +160,10 @@ class Doctor(keras.callbacks.Callback):
             course.denominators = _denominators(course.optimizer)
         self._look(f"epoch {epoch + 1}")
 
+    def on_test_begin(self, logs: Any = None) -> None:
+        if self._watch is not None:
+            self._watch.begin_test()
+
     def on_train_end(self, logs: Any = None) -> None:
         if self._watch is not None:
             self._watch.end()
@@ -176,7 +181,8 @@ class Doctor(keras.callbacks.Callback):
             return Step(batch, self._rate(), None)
         measured = self._watch.read()
         rate = self._watch.learning_rate(measured)
-        return Step(batch, rate, measured.each(), self._watch.skipped_steps)
+        found = [m for m in measured.each() if m.updated]
+        return Step(batch, rate, found, self._watch.skipped_steps)
 
     def _look(self, when: str) -> None:
         """Look for every symptom that was not found yet."""

@@ -33,7 +33,8 @@ class OptimizerMonitor(keras.callbacks.Callback):
     progress bar and the callbacks behind this one in the list see them after each
     batch; `History`, `CSVLogger` and `TensorBoard` see their means over an epoch
     (`learning_rate` and `skipped_steps` as they were last). Under accumulation they
-    are those of the last update.
+    are those of the last update. With `sparse="lazy"`, norms are those of the rows that
+    were updated; Δw is taken before a weight constraint.
 
     Args:
         every: Integer >= 1: read them after every so many batches.
@@ -72,6 +73,7 @@ class OptimizerMonitor(keras.callbacks.Callback):
         self._by_layer = by_layer
         self._slots = slots
         self._prefix = prefix
+        self._watch: Any = None
         self.histogram_every = histogram_every
         self._summary: Any = None
         self._writer: Any = None
@@ -98,12 +100,13 @@ class OptimizerMonitor(keras.callbacks.Callback):
         self._watch.begin_epoch()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if (batch + 1) % self.every:
+        if not self._watch.due(batch, self.every):
             return
         measured = self._watch.read()
         found = self._numbers(measured)
         self._before = measured
-        self._read.append(found)
+        if measured.any:  # Under accumulation, the first one may still be to come.
+            self._read.append(found)
         if logs is not None:
             logs.update(found)
 
@@ -117,6 +120,10 @@ class OptimizerMonitor(keras.callbacks.Callback):
             logs.update(means | {self._prefix + "clip_rate": clip_rate})
         if self._writer is not None and (epoch + 1) % self.histogram_every == 0:
             self._write_histograms(epoch)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        if self._watch is not None:
+            self._watch.begin_test()
 
     def on_train_end(self, logs: Any = None) -> None:
         self._watch.end()

@@ -51,23 +51,37 @@ class Watch:
         measures.start(optimizer, slots)
         # What is read.
         self._table: Any = None
+        self._begun = False
 
     def begin(self) -> None:
         """Create the state, where `fit` has not yet."""
         if not self._optimizer.entries:
             self._optimizer.build(self._model.trainable_variables)
+        self._begun = True
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """Find out anew where to read the learning rate and the skipped steps."""
+        self._seen = 0
         self._rate = rate_in_fit(self._model, self._optimizer)
         skipped = self._optimizer.skipped
         self._skipped = (
             None if skipped is None else values_in_fit(self._model, [skipped])
         )
 
+    def begin_test(self) -> None:
+        """Measure no more where `evaluate` was called, not `fit`."""
+        if not self._begun:
+            self.end()
+
+    def due(self, batch: int, every: int) -> bool:
+        """Whether to read after a batch; several may have passed since the last one."""
+        before, self._seen = self._seen, batch + 1
+        return self._seen // every > before // every
+
     def end(self) -> None:
         """Measure no more."""
+        self._begun = False
         measures.end(self._optimizer)
         self._model.train_function = None
 
@@ -79,7 +93,7 @@ class Watch:
         return Measured(self._table, self._optimizer.entries, *self._numbers())
 
     def learning_rate(self, measured: Measured) -> float:
-        """The learning rate of the last step."""
+        """The learning rate of the last update, or of the next if there was none."""
         rate = measured.learning_rate  # Asking for it anew would take longer.
         return self._rate() if rate is None else rate
 

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 from keras.src.backend.common import global_state
+from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -418,6 +419,18 @@ def values_in_fit(
         return [np.asarray(held[place]) for place in places]
 
     return values
+
+
+def within_reach(variables: Sequence[Any]) -> list[bool] | None:
+    """Which variables a step on values may read and move; None for all of them.
+
+    Where Keras keeps the state of a training outside of the variables, as it does on
+    JAX, it hands over the weights that are trained now and no others.
+    """
+    scope = get_stateless_scope()
+    if scope is None:
+        return None
+    return [scope.get_current_value(variable) is not None for variable in variables]
 
 
 def has_value(variable: keras.Variable) -> bool:

@@ -19,18 +19,24 @@ if TYPE_CHECKING:
     from keras_adamx.core.optimizer import Optimizer
     from keras_adamx.core.values import Common, Entry
 
-# The columns of the table: sums of squares in the last update, three counts, and the
-# learning rate of that update; then a sum of squares a slot, if somebody asks for them.
-GRADIENT, STEP, WEIGHTS, CLIPPED, NONFINITE, UPDATES, RATE = FIELDS = range(7)
+# The columns of the table: sums of squares in the last update of a variable, three
+# counts, number and learning rate of that update; then a sum of squares a slot, 0 if
+# nobody asks for it.
+GRADIENT, STEP, WEIGHTS, CLIPPED, NONFINITE, UPDATES, LAST, RATE = FIELDS = range(8)
 
 
 class Measures(NamedTuple):
     """What was measured of one variable.
 
+    Where only some rows of a variable were updated (sparse="lazy"), norms are those of
+    these rows.
+
     Attributes:
         path: Path of the variable.
-        gradient_norm: Norm of the gradient of the last update, before clipping.
-        step_norm: Norm of how far the weights moved.
+        shape: Its shape.
+        updated: Whether it was part of the last update. If not, all norms are 0.
+        gradient_norm: Norm of the gradient, before clipping.
+        step_norm: Norm of how far the weights moved, before a constraint.
         weight_norm: Norm of the weights before that.
         clipped: In how many updates the gradient was clipped.
         nonfinite: How many gradients were not finite; 0 under "propagate".
@@ -39,6 +45,8 @@ class Measures(NamedTuple):
     """
 
     path: str
+    shape: tuple[int, ...]
+    updated: bool
     gradient_norm: float
     step_norm: float
     weight_norm: float
@@ -54,47 +62,56 @@ class Measures(NamedTuple):
 
 
 class Measured:
-    """The table as it was after a step.
-
-    Attributes:
-        totals: The sum of each column.
-    """
+    """The table as it was after a step."""
 
     def __init__(self, table: Any, entries: Sequence[Entry], numbers: Any) -> None:
         """Copy `numbers`, the value of the variable `table`."""
         self._table = table
         self._entries = entries
         self._numbers = np.array(numbers, "float64")
-        self.totals: list[float] = self._numbers.sum(axis=0).tolist()
+        last = self._numbers[:, LAST]
+        # Others may not have been updated for long, or never will be.
+        self._current = (last == last.max()) & (last > 0.0)
+        self._sums: list[float] = self._numbers[self._current].sum(axis=0).tolist()
+        self._counts: list[float] = self._numbers.sum(axis=0).tolist()
+
+    @property
+    def any(self) -> bool:
+        """Whether there was an update at all."""
+        return bool(self._counts[UPDATES])
 
     def norm(self, column: int) -> float:
-        """A norm over all variables."""
-        return math.sqrt(self.totals[column])
+        """A norm over all variables of the last update."""
+        return math.sqrt(self._sums[column])
 
     def since(self, before: Measured, column: int) -> float:
         """By how much a count has grown."""
-        earlier = before.totals[column] if before._table is self._table else 0.0
-        return self.totals[column] - earlier
+        earlier = before._counts[column] if before._table is self._table else 0.0
+        return self._counts[column] - earlier
 
     @property
     def learning_rate(self) -> float | None:
-        """That of the last update; None if it was another one for some variables."""
-        rates = set(self._numbers[:, RATE].tolist()) - {0.0}  # What was not updated.
-        return rates.pop() if len(rates) == 1 else None
+        """That of the last update, or None if there was none."""
+        found = self._numbers[self._current, RATE]
+        return float(found[0]) if found.size else None
 
     def each(self) -> list[Measures]:
         """What was measured of each variable that has state."""
         found = []
-        for entry, row in zip(self._entries, self._numbers.tolist()):
+        rows = zip(self._entries, self._current.tolist(), self._numbers.tolist())
+        for entry, updated, row in rows:
             if not entry.has_state:
                 continue
-            norms = map(math.sqrt, row[len(FIELDS) :])
+            squares = [x if updated else 0.0 for x in row]
+            norms = map(math.sqrt, squares[len(FIELDS) :])
             found.append(
                 Measures(
                     path=entry.path,
-                    gradient_norm=math.sqrt(row[GRADIENT]),
-                    step_norm=math.sqrt(row[STEP]),
-                    weight_norm=math.sqrt(row[WEIGHTS]),
+                    shape=entry.shape,
+                    updated=updated,
+                    gradient_norm=math.sqrt(squares[GRADIENT]),
+                    step_norm=math.sqrt(squares[STEP]),
+                    weight_norm=math.sqrt(squares[WEIGHTS]),
                     clipped=int(row[CLIPPED]),
                     nonfinite=int(row[NONFINITE]),
                     updates=int(row[UPDATES]),
@@ -121,18 +138,15 @@ def make_room(optimizer: Optimizer) -> None:
     entries = optimizer.entries
     if not entries:
         return
-    columns = len(FIELDS)
-    if optimizer.measuring_slots:
-        columns += max(len(entry.codecs) for entry in entries)
-    if optimizer.measured is not None:
-        rows, there = optimizer.measured.shape
-        if rows == len(entries) and there >= columns:
-            return
+    # Room for the slots too, so that there is no other table for whom asks for them.
+    shape = (len(entries), len(FIELDS) + max(len(entry.codecs) for entry in entries))
+    if optimizer.measured is not None and tuple(optimizer.measured.shape) == shape:
+        return
     with backend.outside_graph():
         table = backend.new_variable(
             optimizer,
             entries[0].variable,
-            shape=(len(entries), columns),
+            shape=shape,
             initializer="zeros",
             dtype="float32",
             name="measured",
@@ -148,11 +162,13 @@ class Move(NamedTuple):
     # The gradient as it came, and after clipping.
     gradient: Any
     clipped: Any
-    # The weights before the update and after it.
+    # The weights before the update, and what was added to them.
     before: Any
-    after: Any
+    step: Any
     # The slots after it, if they are measured.
     slots: list[Any]
+    # Whether there was an update; None for yes.
+    due: Any = None
 
 
 def updated(table: Any, moves: list[Move], common: Common) -> Any:
@@ -161,23 +177,30 @@ def updated(table: Any, moves: list[Move], common: Common) -> Any:
     old = _rows(table, positions)
     clipped = old[:, CLIPPED]
     if any(move.clipped is not move.gradient for move in moves):
-        flags = [ops.any(move.clipped != move.gradient) for move in moves]
+        # Not "different", which what is no number always is.
+        flags = [ops.any(abs(move.clipped) < abs(move.gradient)) for move in moves]
         clipped += ops.cast(ops.stack(flags), "float32")
-    rate = ops.cast(common.learning_rate, "float32")
+    clock = (ops.cast(x, "float32") for x in (common.step, common.learning_rate))
     columns = [
         backend.sums_of_squares([move.gradient for move in moves]),
-        backend.sums_of_squares([move.after - move.before for move in moves]),
+        backend.sums_of_squares([move.step for move in moves]),
         backend.sums_of_squares([move.before for move in moves]),
         clipped,
         old[:, NONFINITE],
         old[:, UPDATES] + 1.0,
-        ops.broadcast_to(rate, (len(moves),)),
+        *(ops.broadcast_to(x, (len(moves),)) for x in clock),
     ]
     none = ops.zeros((), "float32")
-    for i in range(table.shape[1] - len(FIELDS)):
+    for i in range(max(len(move.slots) for move in moves)):
         slots = [move.slots[i] if i < len(move.slots) else none for move in moves]
         columns.append(backend.sums_of_squares(slots))
-    return _with_rows(table, positions, ops.stack(columns, axis=1))
+    columns += [ops.zeros_like(clipped)] * (table.shape[1] - len(columns))
+    new = ops.stack(columns, axis=1)
+    if any(move.due is not None for move in moves):
+        true = ops.convert_to_tensor(True)
+        due = [true if move.due is None else move.due for move in moves]
+        new = ops.where(ops.stack(due)[:, None], new, old)
+    return _with_rows(table, positions, new)
 
 
 def counted(table: Any, positions: list[int], finite_each: Any) -> Any:

@@ -421,6 +421,8 @@ class Program:
                 self.moved(entry, given[i], gradients[i], moved, stored[i])
                 for i, (entry, *moved) in enumerate(zip(entries, before, weights))
             ]
+            for i in range(len(self.entries), len(entries)):
+                moves[i] = moves[i]._replace(due=ops.any(given[i] != 0.0))
             measured = [measures.updated(measured[0], moves, common)]
         weights, averages = self.averaged(weights, old.averages, common)
         return Values(weights, stored, averages, old.accumulators, measured)
@@ -439,7 +441,9 @@ class Program:
             before, after = (ops.cast(w, entry.compute_dtype) for w in weights)
         codecs = entry.codecs if self.optimizer.measuring_slots else {}
         slots = [codec.decode(name, stored) for name, codec in codecs.items()]
-        return measures.Move(entry.position, given, clipped, before, after, slots)
+        return measures.Move(
+            entry.position, given, clipped, before, after - before, slots
+        )
 
     @staticmethod
     def _updated_late(

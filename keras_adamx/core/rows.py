@@ -87,6 +87,6 @@ def _scaled(move: measures.Move, share: Any) -> measures.Move:
         gradient,
         gradient if same else scaled(move.clipped),
         scaled(move.before),
-        scaled(move.after),
+        scaled(move.step),
         [scaled(slot) for slot in move.slots],
     )

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_adamx.core import backend, codecs
-from keras_adamx.core.bridge import path_of
+from keras_adamx.core.bridge import path_of, within_reach
 from keras_adamx.core.program import Program
 from keras_adamx.core.values import Entry, Scalars
 
@@ -128,8 +128,15 @@ def checked(optimizer: Optimizer, gradient: Any, entry: Entry) -> Any:
 def _program(
     optimizer: Optimizer, entries: Sequence[Entry], rows: Sequence[Entry]
 ) -> Program:
+    reach = within_reach([entry.variable for entry in optimizer.entries])
+    frozen: tuple[int, ...] = ()
+    if optimizer.gradient_accumulation_steps is not None:
+        # Frozen since the window began: what came before is not due any more.
+        frozen = tuple(e.position for e in optimizer.entries if not e.variable.trainable)
     key = (
         len(optimizer.entries),
+        reach and tuple(reach),
+        frozen,
         tuple(entry.position for entry in entries),
         tuple(entry.position for entry in rows),
         id(optimizer.measured),
@@ -137,8 +144,13 @@ def _program(
     )
     if key not in optimizer.programs:
         present = {entry.position for entry in (*entries, *rows)}
-        others = [e for e in optimizer.entries if e.position not in present]
+        others = [
+            entry
+            for entry in optimizer.entries
+            if entry.position not in present and (not reach or reach[entry.position])
+        ]
         late = [e for e in others if e.accumulator is not None]
+        late = [entry for entry in late if entry.position not in frozen]
         idle = [e for e in others if e.average is not None and e not in late]
         optimizer.programs[key] = Program(
             optimizer, list(entries), list(rows), late=late, idle=idle, key=key

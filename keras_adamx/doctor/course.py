@@ -79,7 +79,7 @@ class Course:
         optimizer: Any,
     ) -> None:
         self.thresholds = thresholds
-        self.shapes = shapes
+        self.shapes = dict(shapes)
         self.batches = batches
         self.optimizer = optimizer
         window = thresholds.window
@@ -119,6 +119,8 @@ class Course:
         if len(self.first_steps) < self.thresholds.window:
             self.first_steps.append(step)
         self.last_steps.append(step)
+        # Layers may have been made trainable since.
+        self.shapes |= {m.path: m.shape for m in step.measures or ()}
         self.highest_rate = max(self.highest_rate, step.learning_rate)
 
     @property

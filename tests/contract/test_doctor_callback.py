@@ -109,6 +109,15 @@ def test_a_gradient_that_is_not_finite_is_located():
     assert finding.numbers["batch"] == 2
 
 
+def test_layers_frozen_between_fits():
+    training = course_cases.training(keras_adamx.Adam())
+    fit(training)
+    training.model.layers[0].trainable = False
+    training.model.compile(training.model.optimizer, training.model.loss)
+    doctor = fit(training)
+    assert doctor.report().checked
+
+
 def test_with_an_optimizer_of_keras():
     """Losses are looked at; what cannot be is named."""
     healthy = course_cases.training(keras.optimizers.Adam())

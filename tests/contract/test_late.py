@@ -88,6 +88,32 @@ def test_a_window_that_ends_with_frozen_variables_only(rule, nonfinite):
     problem.assert_same_bits(*weights)
 
 
+@pytest.mark.parametrize(
+    "ability",
+    [
+        {"gradient_accumulation_steps": 2},
+        {"use_ema": True},
+        {"gradient_accumulation_steps": 2, "use_ema": True},
+    ],
+)
+def test_layers_frozen_between_fits(ability):
+    """On JAX, Keras hands over the weights that are still trained and no others."""
+    model = problem.compiled(keras_adamx.Adam(0.01, **ability))
+    problem.fit(model, 1)
+    frozen = model.layers[0]
+    frozen.trainable = False
+    model.compile(model.optimizer, model.loss)
+    before = problem.values([frozen.kernel, model.layers[-1].kernel])
+    problem.fit(model, 1)
+    after = problem.values([frozen.kernel, model.layers[-1].kernel])
+    np.testing.assert_array_equal(before[0], after[0])
+    assert np.any(before[1] != after[1])
+    frozen.trainable = True
+    model.compile(model.optimizer, model.loss)
+    problem.fit(model, 1)
+    assert np.any(problem.values([frozen.kernel])[0] != after[0])
+
+
 def test_the_head_may_not_change():
     kernels = [
         keras.Variable(np.ones((4, 4), "float32"), name=f"k{i}") for i in range(3)

@@ -8,6 +8,7 @@ import pytest
 
 import keras_adamx
 from keras_adamx.callbacks import Doctor, OptimizerMonitor
+from keras_adamx.core import measures
 from tests import problem
 
 
@@ -267,3 +268,139 @@ def test_optimizers_of_others_are_refused():
 def test_wrong_arguments(argument, value):
     with pytest.raises((TypeError, ValueError), match=f"`{argument}` must be"):
         OptimizerMonitor(**{argument: value})
+
+
+def two_layers(optimizer, **compiling):
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(3, name="a")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="b")(x))
+    model.compile(optimizer, "mse", **compiling)
+    return model
+
+
+def rows(number=64):
+    x = np.random.default_rng(0).normal(size=(number, 4)).astype("float32")
+    return x, x.sum(axis=1, keepdims=True)
+
+
+def test_variables_that_were_frozen_count_no_more():
+    optimizer = keras_adamx.Adam(0.01)
+    model = two_layers(optimizer)
+    x, y = rows()
+    model.fit(x, 1e4 * y, verbose=0, callbacks=[OptimizerMonitor()])
+    model.get_layer("a").trainable = False
+    model.compile(optimizer, "mse")
+    monitor = OptimizerMonitor(by_layer=True)
+    found = model.fit(x, y, verbose=0, callbacks=[monitor]).history
+    assert found["gradient_norm"][0] < 100.0
+    assert found["gradient_norm"] == pytest.approx(found["gradient_norm/b"])
+    assert found["gradient_norm/a"] == [0.0]
+
+
+def test_what_had_no_gradient_in_the_last_step():
+    first, second = (keras.Variable([3.0], name=name) for name in ("a", "b"))
+    optimizer = keras_adamx.SGD(0.5)
+    optimizer.build([first, second])
+    measures.start(optimizer, slots=False)
+    one = keras.ops.ones((1,))
+    optimizer.apply([one, one], [first, second])
+    optimizer.learning_rate = 0.0
+    optimizer.apply([2.0 * one, None], [first, second])
+    [numbers] = problem.values([optimizer.measured])
+    found = measures.Measured(optimizer.measured, optimizer.entries, numbers)
+    assert found.norm(measures.GRADIENT) == 2.0
+    assert found.learning_rate == 0.0
+    assert [m.updated for m in found.each()] == [True, False]
+    assert [m.updates for m in found.each()] == [2, 1]
+    assert found.each()[1].gradient_norm == 0.0
+
+
+def test_clip_rate_counts_updates_that_were():
+    first, second = (keras.Variable([3.0], name=name) for name in ("a", "b"))
+    optimizer = keras_adamx.SGD(0.5, gradient_accumulation_steps=2, clipnorm=1e-3)
+    optimizer.build([first, second])
+    measures.start(optimizer, slots=False)
+    for _ in range(4):
+        optimizer.apply([keras.ops.ones((1,)), None], [first, second])
+    [numbers] = problem.values([optimizer.measured])
+    found = measures.Measured(optimizer.measured, optimizer.entries, numbers)
+    assert [(m.updates, m.clipped) for m in found.each()] == [(2, 2), (0, 0)]
+
+
+def test_what_is_no_number_was_not_clipped():
+    variable = keras.Variable([3.0, 1.0], name="a")
+    optimizer = keras_adamx.SGD(0.5, clipnorm=1e6)
+    optimizer.build([variable])
+    measures.start(optimizer, slots=False)
+    optimizer.apply([keras.ops.convert_to_tensor([np.nan, 1.0])], [variable])
+    [numbers] = problem.values([optimizer.measured])
+    found = measures.Measured(optimizer.measured, optimizer.entries, numbers)
+    assert found.each()[0].clipped == 0
+
+
+def test_norms_of_large_variables():
+    variable = keras.Variable(np.ones((2000, 1000), "float32"), name="a")
+    optimizer = keras_adamx.SGD(0.5)
+    optimizer.build([variable])
+    measures.start(optimizer, slots=False)
+    optimizer.apply([keras.ops.full((2000, 1000), 0.1)], [variable])
+    [numbers] = problem.values([optimizer.measured])
+    found = measures.Measured(optimizer.measured, optimizer.entries, numbers)
+    assert found.norm(measures.GRADIENT) == pytest.approx(0.1 * 2e6**0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("callback", [OptimizerMonitor, Doctor])
+def test_evaluating_measures_nothing_afterwards(callback):
+    optimizer = keras_adamx.SGD(0.01)
+    model, (x, y) = two_layers(optimizer), rows()
+    watching = callback()
+    model.evaluate(x, y, verbose=0, callbacks=[watching])
+    assert not optimizer.measuring
+    validation = {"validation_data": (x, y)}
+    found = model.fit(x, y, verbose=0, epochs=2, callbacks=[watching], **validation)
+    assert not optimizer.measuring
+    if callback is OptimizerMonitor:
+        assert np.all(np.greater(found.history["gradient_norm"], 0.0))
+
+
+@pytest.mark.backend("tensorflow")
+def test_several_steps_at_a_time():
+    model = two_layers(keras_adamx.SGD(0.01), steps_per_execution=4)
+    x, y = rows(64)
+    monitor = OptimizerMonitor(every=5)
+    found = model.fit(x, y, batch_size=4, verbose=0, callbacks=[monitor]).history
+    assert found["gradient_norm"][0] > 0
+
+
+def test_batches_before_the_first_update_are_no_zeros_in_the_mean():
+    optimizer = keras_adamx.SGD(0.0, gradient_accumulation_steps=2)
+    _, history, _ = fit_linear(optimizer, OptimizerMonitor(), [0.0] * 4)
+    assert history["gradient_norm"] == [pytest.approx(2.0)]
+
+
+@pytest.mark.backend("tensorflow")
+def test_short_steps_of_repeated_rows():
+    optimizer = keras_adamx.SGD(1e-6, sparse="lazy")
+    model = keras.Sequential(
+        [
+            keras.layers.Input((3,), dtype="int32"),
+            keras.layers.Embedding(5, 2, embeddings_initializer=Threes()),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1, kernel_initializer="ones", trainable=False),
+        ]
+    )
+    model.compile(optimizer, "mse")
+    [before] = problem.values([model.layers[0].embeddings])
+    record = Record()
+    x, y = np.array([[1, 1, 1]]), np.array([[0.0]], "float32")
+    model.fit(x, y, verbose=0, callbacks=[OptimizerMonitor(), record])
+    step = np.linalg.norm(problem.values([model.layers[0].embeddings])[0] - before)
+    weights = np.linalg.norm(before[1])
+    assert record.batches[0]["update_ratio"] == pytest.approx(step / weights, rel=1e-5)
+
+
+class Threes(keras.initializers.Initializer):
+    """Weights beside which a short step loses digits."""
+
+    def __call__(self, shape, dtype=None):
+        return keras.ops.full(shape, 3.3, dtype)

@@ -56,7 +56,8 @@ def kept(x: Any) -> Any:
 
 
 def sums_of_squares(tensors: list[Any]) -> Any:
-    return torch.stack(torch._foreach_norm(tensors)).square().float()
+    # Not `torch._foreach_norm`, which adds up one by one.
+    return torch.stack([x.square().sum() for x in tensors]).float()
 
 
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
