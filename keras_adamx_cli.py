@@ -150,6 +150,9 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
         help="a process for each run, so that its memory is known",
     )
     parser.add_argument(
+        "--retry-failed", action="store_true", help="make again the runs that failed"
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="a look of two minutes, no result"
     )
     parser.add_argument(

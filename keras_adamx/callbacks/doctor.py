@@ -86,7 +86,7 @@ class Doctor(keras.callbacks.Callback):
             could not be judged; as text, data, JSON or Markdown.
         """
         if self._course is None:
-            return Report()
+            return Report(looked_at="0 batches")
         missed = {s.code for s in self._unable.values()} - self._codes
         checked = [s.code for s in SYMPTOMS if s.code not in missed]
         left_out = (*self._unable.values(), *self._held_back.values())

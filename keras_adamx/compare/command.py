@@ -16,6 +16,7 @@ from keras_adamx.cli import CommandError, arrays_of, import_from_here, reported
 from keras_adamx.compare import measuring, workloads
 from keras_adamx.compare.comparison import Comparison, compare
 from keras_adamx.compare.contender import contenders
+from keras_adamx.compare.files import File
 from keras_adamx.compare.given import workload_of
 from keras_adamx.compare.report import html, words
 from keras_adamx.compare.report.report import Report
@@ -43,6 +44,9 @@ def run(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     chosen = _workloads(arguments)
     compared = []
+    for workload in chosen if len(chosen) > 1 else ():
+        with reported(ImportError, OSError):
+            workload.data()  # What is not installed is said before the first run.
     for workload in chosen:
         folder = out / workload.name if len(chosen) > 1 else out
         with reported(OSError):
@@ -60,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
                 file=folder / RECORDS,
                 jobs=_either(arguments.jobs, _quick_jobs() if arguments.quick else 1),
                 isolate=arguments.isolate,
+                retry_failed=arguments.retry_failed,
                 **_given(arguments, workload),
             )
         )
@@ -106,14 +111,19 @@ def _write(made: Report, out: Path) -> None:
             if entry.failed:
                 fields.append(f"{entry.failed} failed")
             print("\t".join(fields))
+        failed = [run for run in compared.runs if run.status == "failed"]
+        if failed:
+            print(
+                f"{task.name}: {words.plural(len(failed), 'run')} failed, the first by "
+                f"{failed[0].reason}. They are kept; --retry-failed makes them again."
+            )
     for path in written:
         print(f"written to {path}")
 
 
 def _compared(workload: Workload, **arguments: Any) -> Comparison:
-    if arguments["file"].exists():
-        with reported(OSError, ValueError):
-            Comparison.load(arguments["file"])
+    with reported(OSError, ValueError):
+        File(arguments["file"]).begun()
     try:
         with reported(ImportError, OSError):
             return compare(workload, **arguments)
@@ -140,6 +150,8 @@ def _listed(option: str, given: str) -> list[str]:
     found = [name.strip() for name in given.split(",") if name.strip()]
     if not found:
         raise CommandError(f"argument {option}: must be names between commas")
+    if len(set(found)) < len(found):
+        raise CommandError(f"argument {option}: names one twice: {', '.join(found)}")
     return found
 
 
@@ -161,7 +173,9 @@ def _search(arguments: argparse.Namespace) -> tuple[Any, int | None]:
 
 def _workloads(arguments: argparse.Namespace) -> list[Workload]:
     """What is compared on."""
-    if (arguments.workload is None) == (arguments.model is None):
+    if arguments.workload is not None and arguments.model is not None:
+        raise CommandError("argument --workload: cannot be given with --model")
+    if arguments.workload is None and arguments.model is None:
         raise CommandError(
             "argument --workload: name what to compare on, or give --model and --data. "
             f"Workloads: {', '.join(workloads.names())}"
@@ -174,8 +188,6 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
                 f"argument --{option}: is for --model; a workload has its own"
             )
     names = _listed("--workload", arguments.workload)
-    if len(set(names)) < len(names):
-        raise CommandError(f"argument --workload: names one twice: {', '.join(names)}")
     if arguments.target is not None and len(names) > 1:
         raise CommandError("argument --target: is for one workload")
     with reported(ValueError):
@@ -238,6 +250,11 @@ def _function(given: str) -> Callable[[], keras.Model]:
     if not module or not name:
         raise CommandError(
             f"argument --model: must be MODULE:FUNCTION. Received: {given!r}"
+        )
+    if module.endswith(".py"):
+        raise CommandError(
+            "argument --model: must name a module, not its file: "
+            f"{module.removesuffix('.py').replace('/', '.')}:{name}"
         )
     import_from_here()
     # An error within the module keeps its traceback.

@@ -7,12 +7,15 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+import keras
+
 from keras_adamx.compare import files, measuring, running
 from keras_adamx.compare.contender import contenders
 from keras_adamx.compare.given import task_of, workload_of
 from keras_adamx.compare.progress import Progress
 from keras_adamx.compare.records import Machine, Plan, Run, run_key
 from keras_adamx.compare.summary import Summary, summarize
+from keras_adamx.compare.training import try_out
 
 # Seeds of tests begin here, so that both kinds can grow without meeting.
 FIRST_TEST_SEED = 1000
@@ -100,6 +103,7 @@ def compare(
     jobs: int = 1,
     isolate: bool = False,
     threads: int | None = None,
+    retry_failed: bool = False,
     verbose: bool = True,
 ) -> Comparison:
     """Train a model with each optimizer, tuned alike, and evaluate with fresh seeds.
@@ -155,6 +159,7 @@ def compare(
         isolate: Whether each run has a process of its own, so that its peak memory is
             known; it includes what the backend takes.
         threads: Threads of each process; by default the cores divided by `jobs`.
+        retry_failed: Whether to make again what has failed in `file`.
         verbose: Whether to show the progress on the standard error.
 
     Returns:
@@ -163,7 +168,8 @@ def compare(
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of its range or does not fit, `file` is of
-            another comparison, or other processes cannot import the functions.
+            another comparison or backend, the model does not train on the data, or
+            other processes cannot import the functions.
 
     Example:
         >>> import numpy as np
@@ -223,11 +229,15 @@ def compare(
         order = [entry.label for entry in plan.entries]
         chosen = tuple(sorted(chosen, key=lambda each: order.index(each.entry.label)))
     old = () if before is None else before.runs
+    if retry_failed:
+        old = tuple(run for run in old if run.status != "failed")
     started: list[Machine] = [] if before is None else list(before.machines)
+    _same_backend(started)
     changed = [] if before is not None and before.plan == plan else [plan]
     if not _missing(plan, old):
         record.add(*changed)
         return Comparison(plan, tuple(started), tuple(old))
+    try_out(workload, parts)
     runner: running.Runner | running.Workers
     if jobs == 1 and not isolate:
         threads = measuring.threads_here()
@@ -260,6 +270,16 @@ def compare(
     finally:
         runner.close()
     return Comparison(plan, tuple(started), tuple(made.values()))
+
+
+def _same_backend(machines: list[Machine]) -> None:
+    """Refuse to put times and weights of two backends into one table."""
+    backend = keras.backend.backend()
+    if machines and machines[-1].backend != backend:
+        raise ValueError(
+            f"compare: the runs in the file were made with {machines[-1].backend}. "
+            f"Received: the backend {backend}. Give another `file`."
+        )
 
 
 def _missing(plan: Plan, runs: Iterable[Run]) -> int:

@@ -140,6 +140,12 @@ def _labelled(optimizers: Any) -> dict[str, Any]:
             found[label] = one
     if not found:
         raise ValueError("compare: argument `optimizers` must name one or more.")
+    for label in found:
+        if not label or not label.isprintable():
+            raise ValueError(
+                "compare: labels of optimizers must be text that can be printed. "
+                f"Received: {label!r}"
+            )
     return found
 
 

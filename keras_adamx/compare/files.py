@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras_adamx.compare.records import (
     Machine,
@@ -15,6 +15,9 @@ from keras_adamx.compare.records import (
     read,
     to_line,
 )
+
+# What a file need not say of its task.
+UNKNOWN = ("loss", "data")
 
 
 class Contents(NamedTuple):
@@ -42,8 +45,8 @@ def load(path: str | os.PathLike[str]) -> Contents:
                     plan = record
                 elif isinstance(record, Machine):
                     machines.append(record)
-                else:
-                    runs.setdefault(record.key, record)
+                elif record.key not in runs or runs[record.key].status == "failed":
+                    runs[record.key] = record  # It may have been made again.
     except (UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)!r}: {error}") from error
     if plan is None:
@@ -97,8 +100,10 @@ def continued(old: Plan, new: Plan) -> Plan:
     Raises:
         ValueError: The plans differ otherwise.
     """
-    target = {"target": new.task.target}
-    _same("", dataclasses.replace(old.task, **target), new.task)  # type: ignore[arg-type]
+    free: dict[str, Any] = {"target": new.task.target}
+    # Older files do not say.
+    free |= {n: getattr(new.task, n) for n in UNKNOWN if getattr(old.task, n) is None}
+    _same("", dataclasses.replace(old.task, **free), new.task)
     entries = {entry.label: entry for entry in new.entries}
     for entry in old.entries:
         if entry.label not in entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_adamx.compare.records import Task
-from keras_adamx.compare.training import compile_for, length, made
+from keras_adamx.compare.training import compile_for, length, made, said
 from keras_adamx.compare.workload import Data, Part, Workload
 from keras_adamx.core import bridge
 from keras_adamx.core.keeping import kept_random_states
@@ -163,16 +164,22 @@ def workload_of(
 
 
 def task_of(workload: Workload, data: Data) -> Task:
-    """What the plan says of a workload; the model is built and compiled once for it."""
+    """What the plan says of a workload; the model is built and compiled for it.
+
+    Raises:
+        ValueError: The function gives the same model or another one at each call.
+    """
     epoch = length(data.train) // workload.batch_size
     with kept_random_states():
-        model = workload.build()
+        model, other = _built(workload.build), _built(workload.build)
         compile_for(workload, model, keras.optimizers.SGD(0.0))
+        loss = _in_words(bridge.compiled_with(model)[0])
         if not all(layer.built for layer in bridge.layers_of(model)):
             first = keras.tree.map_structure(
                 lambda x: x[: workload.batch_size], tuple(data.train)
             )
             bridge.build_model(model, first)
+    _check_fresh(model, other)
     return Task(
         name=workload.name,
         description=workload.description,
@@ -184,7 +191,53 @@ def task_of(workload: Workload, data: Data) -> Task:
         evaluate_every=min(workload.evaluate_every or epoch, workload.steps),
         batch_size=workload.batch_size,
         parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+        loss=loss,
+        data=_checksum(data),
     )
+
+
+def _check_fresh(model: keras.Model, other: keras.Model) -> None:
+    """Refuse a function that does not return a new model of the same kind each time."""
+    shared = {id(v) for v in model.variables} & {id(v) for v in other.variables}
+    if model is other or shared:
+        raise ValueError(
+            "compare: the function that builds the model must return a new one at each "
+            "call: each run begins with fresh weights. It returned the same twice."
+        )
+    if not all(layer.built for layer in bridge.layers_of(other)):
+        return
+    one, two = ([tuple(v.shape) for v in each.variables] for each in (model, other))
+    if one != two:
+        raise ValueError(
+            "compare: the function that builds the model must return the same kind at "
+            f"each call. It returned variables of shapes {one}, then {two}."
+        )
+
+
+def _checksum(data: Data) -> str:
+    """A number that changes with the data."""
+    found = 0
+    parts = [tuple(part) for part in (data.train, data.tuning, data.test)]
+    for each in keras.tree.flatten(parts):
+        array = np.ascontiguousarray(each)
+        about = f"{array.dtype}{array.shape}".encode()
+        raw: Any = repr(array.tolist()).encode() if array.dtype.kind in "OU" else array
+        found = zlib.crc32(memoryview(raw).cast("B"), zlib.crc32(about, found))
+    return f"{found:08x}"
+
+
+def _in_words(loss: Any) -> str:
+    """A loss so that two different ones have different words."""
+    if isinstance(loss, dict):
+        return ", ".join(f"{name}: {_in_words(each)}" for name, each in loss.items())
+    if isinstance(loss, list | tuple):
+        return ", ".join(map(_in_words, loss))
+    if isinstance(loss, keras.losses.Loss):
+        config = {n: v for n, v in loss.get_config().items() if not callable(v)}
+        config.pop("fn", None)
+        words = ", ".join(f"{name}={value!r}" for name, value in config.items())
+        return f"{type(loss).__name__}({words})"
+    return str(getattr(loss, "__qualname__", loss))
 
 
 def _prepared(data: Any) -> Data:
@@ -222,7 +275,12 @@ def _checked(workload: Workload, data: Data) -> Data:
 
 def _built(build: Callable[[], Any]) -> Any:
     with kept_random_states():
-        model = build()
+        try:
+            model = build()
+        except Exception as error:
+            raise ValueError(
+                f"compare: the function that builds the model raised {said(error)}"
+            ) from error
     if not isinstance(model, keras.Model):
         raise TypeError(
             "compare: the first argument must be a Workload or a function that returns "
@@ -238,7 +296,14 @@ def _named(metric: Any, higher_is_better: bool | None) -> tuple[str, bool]:
     found = made(metric)
     name = str(getattr(found, "name", None) or getattr(found, "__name__", found))
     if isinstance(found, str):
-        found = keras.metrics.get(found)
+        name = found = {"acc": "accuracy"}.get(found, found)  # As `compile` does.
+        try:
+            found = keras.metrics.get(found)
+        except ValueError as error:
+            raise ValueError(
+                "compare: argument `metric` must be 'loss', a name of keras.metrics, "
+                f"or a function that returns a metric. Received: metric={found!r}"
+            ) from error
     direction = bridge.metric_direction(found)
     if higher_is_better is None and direction is None:
         raise ValueError(

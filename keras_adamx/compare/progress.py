@@ -78,7 +78,9 @@ class Progress:
     def interrupted(self, file: Any) -> None:
         """Say what is left of it."""
         if self._verbose:
-            kept = "lost, without a file" if file is None else f"in {file}"
+            kept = "lost, without a file"
+            if file is not None:
+                kept = f"in {file}; the same call or command goes on"
             self._say(f"interrupted: {self._done} of {self._total} runs are {kept}")
 
     def _say(self, line: str) -> None:

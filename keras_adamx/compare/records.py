@@ -37,6 +37,8 @@ class Task:
         evaluate_every: Steps between evaluations.
         batch_size: Examples a step.
         parameters: Trainable parameters of the model.
+        loss: The loss in words, or None where that is not known.
+        data: Checksum of the data, or None where that is not known.
 
     Example:
         >>> task = keras_adamx.compare.Task(
@@ -58,6 +60,8 @@ class Task:
     evaluate_every: int
     batch_size: int
     parameters: int
+    loss: str | None = None
+    data: str | None = None
 
     def better(self, one: float, other: float) -> bool:
         """Whether one value of the metric is better than another."""
@@ -287,7 +291,7 @@ def from_line(line: str) -> Record:
         fields = json.loads(line)
         kind = fields.pop("record")
         return _READERS[kind](fields)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not a record of a comparison: {line[:80]!r}") from error
 
 
@@ -313,6 +317,11 @@ def _run(fields: dict[str, Any]) -> Run:
         Evaluation(int(p.pop("step")), **{n: float(v) for n, v in p.items()})
         for p in fields.pop("curve")
     )
+    if not isinstance(fields["settings"], dict):
+        raise TypeError
+    for name, kind in (("label", str), ("phase", str), ("seed", int)):
+        if not isinstance(fields[name], kind):
+            raise TypeError
     return Run(curve=curve, **fields)
 
 

@@ -40,12 +40,14 @@ def searched(
     """
     ranges = _ranges(label, optimizer, search)
     if ranges is None:
-        if trials is not None:
+        rates = _rates(label, optimizer, search, rate_is_own)
+        number = search if isinstance(search, int) else len(rates)
+        if trials is not None and trials != number:
             raise ValueError(
                 "compare: argument `trials` is for ranges: `search` already says how "
-                f"many learning rates are tried. Received: trials={trials!r}"
+                f"many learning rates are tried, {number} for {label!r}. Received: "
+                f"trials={trials!r}"
             )
-        rates = _rates(label, optimizer, search, rate_is_own)
         if rate_is_own:
             return Searched({}, ({},))
         tried = ", ".join(f"{rate:.10g}" for rate in rates)
@@ -68,15 +70,24 @@ def grid(optimizer: Any, n: int) -> list[float]:
     """`n` learning rates around that of an optimizer.
 
     They are a factor of √10 apart, less where the range of the class is too narrow, and
-    stay within it. Of an even number, one more lies above the middle than below.
+    stay within it. Of an even number, one more lies above the middle than below, unless
+    the range ends sooner there.
     """
     default = float(f"{float(_rate(optimizer)):.7g}")
     bounds = _rate_range(optimizer, default)
     low, high = (math.log(end) for end in (bounds.low, bounds.high))
-    gap = min(math.log(FACTOR), (high - low) / (n - 1))
-    first = math.log(default) - gap * ((n - 1) // 2)
-    first = min(max(first, low), high - gap * (n - 1))
-    return [float(f"{math.exp(first + gap * i):.4g}") for i in range(n)]
+    middle = math.log(default)
+
+    def gap(below: int) -> float:
+        room = [(middle - low) / below] if below else []
+        room += [(high - middle) / (n - 1 - below)] if below < n - 1 else []
+        return min(math.log(FACTOR), *room)
+
+    # The number of those below the middle that lets them lie furthest apart.
+    below = max(range(n), key=lambda k: (round(gap(k), 9), -abs(k - (n - 1) // 2)))
+    return [
+        float(f"{math.exp(middle + gap(below) * (i - below)):.4g}") for i in range(n)
+    ]
 
 
 def spread(ranges: Mapping[str, Range], n: int) -> list[dict[str, Any]]:

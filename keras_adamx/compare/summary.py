@@ -89,8 +89,8 @@ class EntrySummary:
 
     Args:
         entry: The optimizer, as the plan has it.
-        trials: What was tried on the tuning data, in the order of the trials; empty
-            where nothing is tuned.
+        trials: What was tried on the tuning data, sorted by the settings; empty where
+            nothing is tuned.
         settings: The best of these settings, `{}` where nothing is tuned, or None where
             each setting has failed or not all tuning runs have ended.
         at_edge: Names of what has its least or largest tried value in `settings`: a
@@ -249,7 +249,8 @@ def trials_of(task: Task, plan: Plan, runs: Iterable[Run]) -> tuple[Trial, ...]:
         if run.phase == "tuning" and run.seed in plan.tuning_seeds:
             grouped.setdefault(_frozen(run.settings), []).append(run)
     found = []
-    for group in grouped.values():
+    # Not as they ended: which of equals is chosen would hang on the number of jobs.
+    for group in sorted(grouped.values(), key=lambda group: _order(group[0].settings)):
         by_seed = {run.seed: run for run in group}
         ended = [by_seed[seed] for seed in plan.tuning_seeds if seed in by_seed]
         best = [run.best(task) if run.status == "finished" else None for run in ended]
@@ -387,7 +388,7 @@ def performance_profile(
             f"performance_profile: argument `measure` must be one of "
             f"{', '.join(MEASURES)}. Received: measure={measure!r}"
         )
-    if not largest > 1.0 or not math.isfinite(largest):
+    if not _is_number(largest) or not 1.0 < largest < math.inf:
         raise ValueError(
             "performance_profile: argument `largest` must be a number > 1. Received: "
             f"largest={largest!r}"
@@ -450,9 +451,9 @@ def _area(factors: Sequence[float], shares: Sequence[float]) -> float:
 
 
 def _ratio(time: float, best: float) -> float:
-    if math.isinf(time):
-        return math.inf
-    return 1.0 if time == best else time / best
+    if time == best < math.inf:
+        return 1.0
+    return math.inf if math.isinf(time) or best == 0.0 else time / best
 
 
 def _ranking(task: Task, entries: Iterable[EntrySummary]) -> tuple[str, ...]:
@@ -463,6 +464,14 @@ def _ranking(task: Task, entries: Iterable[EntrySummary]) -> tuple[str, ...]:
         return (one.best_value is None, steps, value)
 
     return tuple(one.label for one in sorted(entries, key=place))
+
+
+def _order(settings: dict[str, Any]) -> list[Any]:
+    """What settings are sorted by: numbers by their size, all else as text."""
+    return [
+        (name, (0, value, "") if _is_number(value) else (1, 0.0, str(value)))
+        for name, value in sorted(settings.items())
+    ]
 
 
 def _frozen(settings: dict[str, Any]) -> str:

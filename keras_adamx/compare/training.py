@@ -6,6 +6,7 @@ import contextlib
 import gc
 import inspect
 import math
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,10 @@ from keras_adamx.core.optimizer import Optimizer
 STEPS_PER_CALL = 20
 # Most examples of an evaluation at a time.
 EVALUATED = 1024
+# Most examples of a trial of the model, and characters of an error in the records.
+TRIED = 8
+LONGEST = 400
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # Batches from which the statistics of batch normalisation are taken for averages.
 NORMALISED = 20
 
@@ -45,6 +50,36 @@ def quick_collections() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+def said(error: BaseException) -> str:
+    """Kind and text of an error in a line, without what Keras adds about the call."""
+    text = _COLOURS.sub("", str(error)).partition("Arguments received by")[0]
+    return f"{type(error).__name__}: {' '.join(text.split())[:LONGEST]}"
+
+
+def try_out(workload: Workload, data: Data) -> None:
+    """Make a step and an evaluation of a few examples, not compiled.
+
+    Raises:
+        ValueError: The model and the data do not fit.
+    """
+    with kept_random_states():
+        try:
+            model = workload.build()
+            compile_for(workload, model, keras.optimizers.SGD(0.0))
+            model.run_eagerly = True
+            model.jit_compile = False
+            for part in (data.train, data.tuning, data.test):
+                few = _map(lambda x: x[: min(workload.batch_size, TRIED)], tuple(part))
+                if part is data.train:
+                    model.fit(*few, batch_size=TRIED, verbose=0)
+                else:
+                    model.evaluate(*few, batch_size=TRIED, verbose=0)
+        except Exception as error:
+            raise ValueError(
+                f"compare: the model does not train on the data: {said(error)}"
+            ) from error
 
 
 class NotFiniteError(Exception):
@@ -94,8 +129,8 @@ def train(
             reason = str(error)
         except Exception as error:
             at = curve[-1].step if curve else 0
-            first = str(error).strip().partition("\n")[0]
-            reason = f"{type(error).__name__} after step {at}: {first}"
+            kind, _, text = said(error).partition(": ")
+            reason = f"{kind} after step {at}: {text}"
         finally:
             training = None
             gc.collect()  # A model and its compiled functions refer to each other.

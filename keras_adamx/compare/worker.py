@@ -12,8 +12,11 @@ import gc
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
+import time
 import types
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +35,12 @@ THREADS = (
     "TF_NUM_INTEROP_THREADS",
     "TF_NUM_INTRAOP_THREADS",
 )
+# Signals that come from outside, not from what a run does.
+ENDED = {
+    getattr(signal, name): name
+    for name in ("SIGHUP", "SIGINT", "SIGTERM")
+    if hasattr(signal, name)
+}
 # JAX takes as many threads as there are cores for it.
 _BEGIN = """
 import os, sys
@@ -122,7 +131,11 @@ class Worker:
         )
 
     def run(self, planned: Planned) -> Run:
-        """Make a run; a process that dies of it is a failure of the run."""
+        """Make a run; a process that dies of it is a failure of the run.
+
+        Raises:
+            RuntimeError: Somebody has ended the process.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         line = ""
@@ -138,6 +151,11 @@ class Worker:
             assert isinstance(found, Run)
             return found
         status = self._process.wait()
+        if -status in ENDED:
+            raise RuntimeError(
+                f"compare: a process that made runs was ended by {ENDED[-status]}. Its "
+                "run is not put down; the same call goes on."
+            )
         return Run(
             **planned._asdict(),
             status="failed",
@@ -172,6 +190,7 @@ def main(path: str) -> None:
     """What a worker does."""
     from keras_adamx.compare.training import train
 
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # What the workload prints is no answer.
     with open(path, "rb") as file:
@@ -188,3 +207,10 @@ def main(path: str) -> None:
         run = train(common.workload, data, common.task, contender, **planned)
         answers.write(to_line(run))
         answers.flush()
+
+
+def _end_with(parent: int) -> None:
+    """End when the process does that has started this one, killed or not."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)

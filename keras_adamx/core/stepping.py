@@ -132,7 +132,9 @@ def _program(
     frozen: tuple[int, ...] = ()
     if optimizer.gradient_accumulation_steps is not None:
         # Frozen since the window began: what came before is not due any more.
-        frozen = tuple(e.position for e in optimizer.entries if not e.variable.trainable)
+        frozen = tuple(
+            e.position for e in optimizer.entries if not e.variable.trainable
+        )
     key = (
         len(optimizer.entries),
         reach and tuple(reach),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import keras
@@ -76,6 +77,14 @@ class Unbuildable(keras.optimizers.SGD):
 
     def build(self, variables):
         raise RuntimeError("there is no room\nfor more")
+
+
+class Ended(keras.optimizers.SGD):
+    """Its process is ended from outside."""
+
+    def build(self, variables):
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
 
 
 class Deadly(keras.optimizers.SGD):

@@ -176,6 +176,7 @@ def test_several_workloads_have_a_folder_each(tmp_path, monkeypatch, without_pic
             "tuning_seeds": 1,
             "jobs": 3,
             "isolate": False,
+            "retry_failed": False,
         }
     assert list(given) == ["digits", "char_lm"]
     assert "digits and char" in (tmp_path / "report.md").read_text("utf-8")
@@ -222,7 +223,7 @@ def test_data_of_a_file(tmp_path):
         ("compare --workload digits --optimizers adm", "Did you mean 'adam'"),
         ("compare --workload digits --optimizers keras.Adm", "'keras.Adm'"),
         ("compare --workload digits --optimizers ,", "--optimizers"),
-        ("compare --workload digits --optimizers adam,adam", "'adam'"),
+        ("compare --workload digits --optimizers adam,adam", "names one twice: adam"),
         ("compare --workload digits --trials 1", "--trials"),
         ("compare --workload digits --trials many", "many"),
         ("compare --workload digits --seeds 0", "`seeds` must be an integer >= 1"),
@@ -256,9 +257,13 @@ def test_errors_are_one_line(line, words, folder, capsys):
     assert {p.name for p in before} <= {p.name for p in folder.iterdir()}
 
 
-def test_faults_of_the_user_keep_their_traceback(folder):
-    with pytest.raises(ValueError, match="a fault of the user"):
-        main(OWN.replace("users:build", "users:broken").split())
+def test_faults_of_the_user(folder, capsys):
+    """Of a module that cannot be imported, the traceback says where."""
+    line = OWN.replace("users:build", "users:broken").split()
+    said = failed([*line, "--out", "out"], capsys)
+    assert "raised ValueError: a fault of the user" in said
+    line = OWN.replace("users:build", "users.py:build").split()
+    assert "not its file: users:build" in failed([*line, "--out", "out"], capsys)
     (folder / "torn.py").write_text("import there_is_no_such_module\n")
     with pytest.raises(ModuleNotFoundError, match="there_is_no_such_module"):
         command._function("torn:build")

@@ -1,5 +1,6 @@
 """How optimizers are compared: what is the same for all, and what is put down."""
 
+import dataclasses
 import math
 import random
 
@@ -241,7 +242,7 @@ def test_failures_are_put_down_and_the_others_go_on():
     )
     assert "is nan at step 4" in diverges.reason or "is inf at" in diverges.reason
     assert diverges.curve == ()
-    assert raises.reason == "RuntimeError after step 0: there is no room"
+    assert raises.reason == "RuntimeError after step 0: there is no room for more"
     assert found.missing == 0
     summary = found.summary()
     assert summary["raises"].steps_to_target.median == math.inf
@@ -323,6 +324,94 @@ def test_a_comparison_can_grow(tmp_path, whole, counted):
     with pytest.raises(ValueError, match="steps_per_epoch: 4 in the file, 8 now"):
         cases.compared(file=file, optimizers=more, batch_size=8)
     assert Comparison.load(file) == found
+
+
+@of_the_protocol
+def test_what_failed_can_be_made_again(tmp_path, counted):
+    file = tmp_path / "a.jsonl"
+    optimizers = {"raises": cases.Unbuildable(0.1), "fine": keras.optimizers.SGD(0.1)}
+    failed = plain(optimizers=optimizers, file=file)
+    assert plain(optimizers=optimizers, file=file) == failed
+    assert len(counted.runs) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(cases.Unbuildable, "build")
+        found = plain(optimizers=optimizers, file=file, retry_failed=True)
+    assert len(counted.runs) == 3
+    assert [run.status for run in found.runs] == ["finished", "finished"]
+    again = Comparison.load(file)
+    assert sorted(r.status for r in again.runs) == ["finished", "finished"]
+
+
+@of_the_protocol
+def test_files_of_other_data_losses_or_backends_are_refused(tmp_path, whole):
+    file = tmp_path / "a.jsonl"
+    whole.save(file)
+    other = cases.data()
+    other.train.labels[0] = (other.train.labels[0] + 1) % 3
+    with pytest.raises(ValueError, match=r"data: '[0-9a-f]{8}' in the file"):
+        other_compared(file, data=lambda: other)
+    smooth = keras.losses.SparseCategoricalCrossentropy(from_logits=False)
+    with pytest.raises(ValueError, match=r"from_logits=True.* in the file"):
+        other_compared(file, build=cases.build, loss=lambda: smooth)
+    machines = [dataclasses.replace(m, backend="numpy") for m in whole.machines]
+    Comparison(whole.plan, tuple(machines), whole.runs).save(file)
+    with pytest.raises(ValueError, match="were made with numpy"):
+        cases.compared(file=file)
+    task = dataclasses.replace(whole.plan.task, loss=None, data=None)
+    plan = dataclasses.replace(whole.plan, task=task)
+    Comparison(plan, whole.machines, whole.runs).save(file)
+    assert cases.compared(file=file).plan == whole.plan
+
+
+def other_compared(file, **changed):
+    given = {"search": [0.05, 0.2], "seeds": 2, "verbose": False, "file": file}
+    optimizers = {
+        "ours": keras_adamx.SGD(0.1, jit_compile=False),
+        "theirs": keras.optimizers.SGD(0.1, momentum=0.9),
+    }
+    return keras_adamx.compare.compare(
+        cases.workload(**changed), optimizers=optimizers, **given
+    )
+
+
+SAME = cases.build()
+
+
+def faulty():
+    raise RuntimeError("there is\nno data")
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "more", "said"),
+    [
+        (lambda: SAME, cases.data, {}, "It returned the same twice"),
+        (faulty, cases.data, {}, "raised RuntimeError: there is no data"),
+        (cases.build, cases.data, {"loss": "nope"}, "does not train on the data"),
+        (cases.build, cases.data, {"metric": "acuracy"}, "metric='acuracy'"),
+        (
+            cases.build,
+            cases.data,
+            {"loss": "categorical_crossentropy"},
+            "does not train on the data",
+        ),
+        (
+            cases.build,
+            (np.ones((50, 5), "float32"), np.zeros(50, "int32")),
+            {},
+            "does not train on the data",
+        ),
+    ],
+)
+def test_faults_are_told_before_any_run(build, data, more, said, counted):
+    given = {"loss": cases.loss, "metric": "accuracy"} | more
+    with pytest.raises(ValueError, match=said):
+        keras_adamx.compare.compare(build, data, ["sgd"], verbose=False, **given)
+    assert counted.runs == []
+
+
+def test_labels_that_cannot_be_printed():
+    with pytest.raises(ValueError, match="must be text that can be printed"):
+        contenders({"a\x1bb": "adam"}, None, None, None)
 
 
 # What is measured.
@@ -432,7 +521,7 @@ def test_data_are_split_by_a_seed():
         ({"search": {"learning_rate": 0.1}}, "0.1 for 'learning_rate' of 'ours'"),
         ({"search": {"learning_rate": Log(1e-3, 1)}}, "trials=None"),
         ({"search": {"beta_1": Linear(0, 0.9)}, "trials": 2}, "beta_1"),
-        ({"search": 2, "trials": 2}, "`trials` is for ranges"),
+        ({"search": 2, "trials": 3}, "`trials` is for ranges"),
         ({"optimizers": []}, "one or more"),
         ({"optimizers": ["adan"]}, "There is no optimizer 'adan'"),
         ({"optimizers": ["keras.Adan"]}, "'keras.Adan'"),

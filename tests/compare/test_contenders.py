@@ -95,8 +95,8 @@ def test_schedules_count_updates():
         ("adam", 4, [3.162e-4, 1e-3, 3.162e-3, 1e-2]),
         ("keras.SGD", 3, [3.162e-3, 1e-2, 3.162e-2]),
         # The range of the class ends at 3.
-        ("prodigy", 3, [0.3, 0.9487, 3.0]),
-        ("prodigy", 5, [0.1, 0.234, 0.5477, 1.282, 3.0]),
+        ("prodigy", 3, [0.1, 0.3162, 1.0]),
+        ("prodigy", 5, [0.1, 0.2154, 0.4642, 1.0, 2.154]),
         # As fine as the range is wide.
         ("adam", 17, [float(f"{10 ** (-5 + i / 4):.4g}") for i in range(17)]),
     ],

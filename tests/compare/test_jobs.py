@@ -70,6 +70,16 @@ def test_processes_give_the_bits_of_one(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+def test_a_process_that_somebody_ends_is_no_failure_of_the_run(tmp_path):
+    optimizers = {"ended": cases.Ended(0.1)}
+    path = tmp_path / "a.jsonl"
+    with pytest.raises(RuntimeError, match="was ended by SIGTERM"):
+        cases.compared(optimizers=optimizers, search=None, isolate=True, file=path)
+    assert Comparison.load(path).runs == ()
+
+
 def local():
     return cases.build()
 

@@ -141,6 +141,18 @@ def test_equal_values_are_told_apart_by_the_loss():
     assert summarize(PLAN, runs)["a"].settings == {"learning_rate": 0.1}
 
 
+def test_of_equals_the_order_of_the_runs_does_not_choose():
+    runs = [
+        run("a", "tuning", seed, [0.8], rate, losses=[0.5])
+        for seed in (0, 1)
+        for rate in RATES
+    ]
+    for order in (runs, runs[::-1]):
+        a = summarize(PLAN, order)["a"]
+        assert a.settings == {"learning_rate": min(RATES)}
+        assert [t.settings["learning_rate"] for t in a.trials] == sorted(RATES)
+
+
 def test_nothing_is_chosen_before_all_was_tried():
     a = summarize(PLAN, RUNS[:5])["a"]
     assert a.settings is None
@@ -203,6 +215,7 @@ def test_performance_profile():
         ({"summaries": []}, "`summaries`"),
         ({"measure": "epochs"}, "measure='epochs'"),
         ({"largest": 1.0}, "largest=1.0"),
+        ({"largest": "4"}, "largest='4'"),
         ({"summaries": [on("p", x=10), on("q", y=10)]}, "y on 'q', x on 'p'"),
         ({"summaries": [summarize(PLAN, [], target=None)]}, "'points' has no target"),
     ],
