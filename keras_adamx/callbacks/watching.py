@@ -27,7 +27,8 @@ def optimizer_of(model: keras.Model, callback: str) -> Optimizer:
     optimizer = any_optimizer_of(model)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
-            f"{callback} needs an optimizer of keras_adamx. Received: {optimizer!r}"
+            f"{callback} needs an optimizer of keras_adamx. Received: {optimizer!r}. "
+            "`keras_adamx.convert(model)` makes ours of it."
         )
     return optimizer
 

@@ -50,6 +50,10 @@ class Comparison:
         """
         return summarize(self.plan, self.runs, target=target)
 
+    def __str__(self) -> str:
+        """The table of the summary."""
+        return str(self.summary())
+
     @property
     def missing(self) -> int:
         """How many runs have not ended, where `compare` was interrupted."""

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from keras_adamx.compare.records import Entry, Plan, Run, Task
+from keras_adamx.core.report import aligned
 
 MEASURES = ("steps", "seconds")
 
@@ -190,6 +191,23 @@ class Summary:
                 return entry
         known = ", ".join(entry.label for entry in self.entries)
         raise KeyError(f"No optimizer is called {label!r}. Labels: {known}")
+
+    def __str__(self) -> str:
+        """A table, the best first."""
+        from keras_adamx.compare.report import words  # It needs this module.
+
+        target = self.task.target
+        heads = ["optimizer", "settings", f"best {self.task.metric}"]
+        lines = [heads if target is None else [*heads, "steps to target", "reached"]]
+        for label in self.ranking:
+            entry = self[label]
+            settings = "-" if entry.settings is None else words.settings(entry.settings)
+            best = words.spread(entry.best_value, words.metric)
+            lines.append([label, settings or "as given", best])
+            if target is not None:
+                steps = words.to_target(entry.steps_to_target, words.count)
+                lines[-1] += [steps, f"{entry.reached} of {len(entry.runs)}"]
+        return aligned(lines, left=(0, 1))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -65,15 +66,7 @@ class MemoryReport:
             per_parameter = f"{row.bytes_per_parameter:.3f}"
             counts = (f"{row.parameters:,}", slots, f"{row.bytes:,}", per_parameter)
             lines.append((row.variable, *counts))
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        left = (True, False, True, False, False)
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if is_left else cell.rjust(width)
-                for cell, width, is_left in zip(line, widths, left)
-            ).rstrip()
-            for line in lines
-        )
+        return aligned(lines, left=(0, 2))
 
     __repr__ = __str__
 
@@ -87,6 +80,18 @@ def _row(entry: Entry) -> MemoryRow:
             slots[name] = entry.compute_dtype
             kept.append(variable)
     return MemoryRow(entry.path, math.prod(entry.shape), slots, sum(map(size_of, kept)))
+
+
+def aligned(lines: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Cells in columns, those of the numbers in `left` to the left side."""
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in lines
+    )
 
 
 def planned_bytes(optimizer: Optimizer, variables: list[Any]) -> int:

@@ -276,7 +276,14 @@ def _rows(
     data: dict[str, Any], batch_size: int, batches: int, shuffle: bool, seed: int
 ) -> dict[str, Any]:
     """Rows for so many whole batches, or for as many as there are."""
-    number = len(keras.tree.flatten(data["x"])[0])
+    leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+    numbers = list(dict.fromkeys(len(leaf) for leaf in leaves))
+    number = numbers[0]
+    if len(numbers) > 1:
+        raise ValueError(
+            "find_learning_rate: x, y and sample_weight must have as many rows as each "
+            f"other. Received: {', '.join(map(str, numbers))}"
+        )
     if not number:
         raise ValueError(
             "find_learning_rate: argument `x` must have at least one row. Received: "

@@ -224,3 +224,12 @@ def test_profiles_that_are_refused(arguments, said):
     with pytest.raises(ValueError, match="performance_profile") as error:
         performance_profile(**({"summaries": [on("p", x=10)]} | arguments))
     assert said in str(error.value)
+
+
+def test_a_summary_prints_as_a_table():
+    lines = str(summarize(PLAN, RUNS)).splitlines()
+    assert lines[0].split()[:2] == ["optimizer", "settings"]
+    assert lines[1].split()[:2] == ["a", "learning_rate=0.1"]
+    assert lines[1].endswith("2 of 3")
+    assert lines[2].split()[:3] == ["b", "as", "given"]
+    assert "reached" not in str(summarize(PLAN, RUNS, target=None))

@@ -479,3 +479,10 @@ def test_a_bar_is_shown_in_a_terminal(terminal, capsys, monkeypatch):
         monkeypatch.delenv("FORCE_COLOR", raising=False)
     find(problem.compiled(keras_adamx.SGD()), verbose=True)
     assert ("learning-rate range test" in capsys.readouterr().out) == terminal
+
+
+def test_labels_of_another_number():
+    model = problem.compiled(keras_adamx.Adam())
+    x, y = problem.dataset()
+    with pytest.raises(ValueError, match="must have as many rows as each other"):
+        keras_adamx.find_learning_rate(model, x, y[:-3], verbose=False)
