@@ -127,7 +127,7 @@ def test_a_workload_trains(workload):
     data = found.data()
     for part in (data.train, data.tuning, data.test):
         assert len({len(each) for each in keras.tree.flatten(tuple(part))}) == 1
-    assert found.steps >= len(data.train.labels) // found.batch_size // 2
+    assert found.steps >= len(data.train.labels) // found.batch_size
     assert found.steps % found.evaluate_every in range(found.steps)
 
     keras.utils.set_random_seed(0)

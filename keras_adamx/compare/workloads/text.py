@@ -75,8 +75,8 @@ char_lm = Workload(
     metric_name="loss",
     higher_is_better=False,
     target=1.46,
-    steps=1_000,
+    steps=2_000,
     batch_size=32,
-    evaluate_every=100,
+    evaluate_every=200,
     jit_compile={"tensorflow": True},
 )
