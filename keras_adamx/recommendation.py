@@ -169,7 +169,7 @@ def recommend(
 ) -> Recommendation:
     """Which optimizer to begin with for a model, and why.
 
-    The answer comes from a table of steps to a target on six small workloads, which the
+    The answer comes from a table of steps to a target on small workloads, which the
     page "Results" of the documentation shows. Of the optimizers that meet the
     conditions, the one with the best score is taken: a mean over the workloads of the
     same kind of model and over all of them. It is where to start, not what is best for
