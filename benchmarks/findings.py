@@ -77,7 +77,7 @@ class Claim:
 
 
 def claims() -> list[Claim]:
-    """Those of the article, each tuned and where it matters as published."""
+    """What is often said of Adam and its relatives."""
 
     def epochs(entry: EntrySummary) -> Spread | None:
         return entry.epochs_to_target
@@ -253,11 +253,14 @@ def table(summaries: Sequence[Summary]) -> dict[str, Any]:
 
 
 def write(folder: Path, names: Sequence[str]) -> None:
-    """Write the tables into the page, and the file for `recommend`."""
-    found = [Comparison.load(folder / f"{name}.jsonl") for name in names]
-    missing = {c.plan.task.name: c.missing for c in found if c.missing}
-    if missing:
-        raise SystemExit(f"Runs are missing: {missing}. Make them first.")
+    """Write the tables of what is complete, and what `recommend` reads."""
+    every = [Comparison.load(folder / f"{name}.jsonl") for name in names]
+    found = [each for each in every if not each.missing]
+    for each in every:
+        if each.missing:
+            print(f"{each.plan.task.name} is left out: {each.missing} runs are missing")
+    if not found:
+        raise SystemExit("No workload is complete. Make the runs first.")
     summaries = [each.summary() for each in found]
     texts = {
         "about": about(found),

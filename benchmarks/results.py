@@ -69,8 +69,7 @@ def parse() -> argparse.Namespace:
     run = commands.add_parser("run", help="make the runs that are missing")
     run.add_argument("--names", nargs="+", default=list(WORKLOADS), help="workloads")
     run.add_argument("--jobs", type=int, default=1, help="runs at a time")
-    page = commands.add_parser("page", help="write docs/results.md and the table")
-    page.add_argument("--names", nargs="+", default=list(WORKLOADS), help="workloads")
+    commands.add_parser("page", help="write docs/results.md and the table")
     return parser.parse_args()
 
 
@@ -136,7 +135,7 @@ def main() -> None:
     # Not needed in the processes that make runs.
     from benchmarks import findings
 
-    findings.write(FOLDER, arguments.names)
+    findings.write(FOLDER, WORKLOADS)
 
 
 if __name__ == "__main__":

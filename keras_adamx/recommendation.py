@@ -17,13 +17,13 @@ from typing import Any
 
 import keras
 
-from keras_adamx.core.bridge import layers_of
+from keras_adamx.compare.profile import score
+from keras_adamx.compare.report import words
+from keras_adamx.core.models import layers_of
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.report import planned_bytes
 from keras_adamx.registry import class_of
 
-# Beyond this factor, being slower counts as never reaching the target.
-LARGEST = 4.0
 # How the state may be stored, from the plain form to the smallest.
 STORED = ("float32", "bfloat16", "int8")
 BASELINE = "adamw"
@@ -49,7 +49,7 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class Row:
     """What was measured of one optimizer.
 
     Attributes:
@@ -69,8 +69,7 @@ class Measured:
 
     def score(self, workloads: list[str]) -> float:
         """From 1 for the fastest on all workloads to 0 for four times as slow."""
-        shares = [(LARGEST - self.ratios[name]) / (LARGEST - 1.0) for name in workloads]
-        return statistics.fmean(max(share, 0.0) for share in shares)
+        return score(self.ratios[name] for name in workloads)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,18 +84,18 @@ class Table:
 
     kinds: dict[str, str]
     batch_sizes: dict[str, int]
-    rows: tuple[Measured, ...]
+    rows: tuple[Row, ...]
 
     def like(self, kind: str) -> list[str]:
         """Names of the workloads of a kind; of all where there is none."""
         found = [name for name, each in self.kinds.items() if each == kind]
         return found or list(self.kinds)
 
-    def score(self, row: Measured, kind: str) -> float:
+    def score(self, row: Row, kind: str) -> float:
         """The mean of the score on workloads of a kind and of that on all of them."""
         return (row.score(self.like(kind)) + row.score(list(self.kinds))) / 2.0
 
-    def ranking(self, kind: str) -> list[Measured]:
+    def ranking(self, kind: str) -> list[Row]:
         """The optimizers, from the best for a kind to the worst."""
         return sorted(self.rows, key=lambda row: -self.score(row, kind))
 
@@ -110,7 +109,7 @@ def table() -> Table:
     for label, each in found["optimizers"].items():
         ratios = {n: math.inf if r is None else r for n, r in each["ratios"].items()}
         rates = each["learning_rates"]
-        rows.append(Measured(label, each["class"], each["arguments"], ratios, rates))
+        rows.append(Row(label, each["class"], each["arguments"], ratios, rates))
     return Table(found["kinds"], found["batch_sizes"], tuple(rows))
 
 
@@ -153,7 +152,7 @@ class Recommendation:
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
-    row: Measured
+    row: Row
     stored: str
     optimizer: Optimizer
     code: str
@@ -285,7 +284,7 @@ def _check(name: str, value: Any, kind: Any, least: int) -> None:
 
 
 def _candidate(
-    row: Measured, known: Table, kind: str, variables: list[Any], stored: str
+    row: Row, known: Table, kind: str, variables: list[Any], stored: str
 ) -> _Candidate:
     """An optimizer with the learning rate that was best for models of the kind."""
     rates = [row.learning_rates[name] for name in known.like(kind)]
@@ -300,7 +299,7 @@ def _candidate(
 
 
 def _fitting(
-    row: Measured, known: Table, kind: str, variables: list[Any], limit: float
+    row: Row, known: Table, kind: str, variables: list[Any], limit: float
 ) -> _Candidate | None:
     """The optimizer in the first form that fits."""
     for stored in STORED:
@@ -321,7 +320,7 @@ def _reasons(
     names = known.like(kind)
     count = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     if kind in known.kinds.values():
-        alike = f", as {_listed(names)} of the page Results"
+        alike = f", as {words.names(names)} of the page Results"
     else:
         alike = (
             ", and no workload of the page Results does; this answers for all of them"
@@ -345,11 +344,7 @@ def _reasons(
     yield f"{state}."
 
 
-def _listed(names: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def _compared(row: Measured, names: list[str]) -> str:
+def _compared(row: Row, names: list[str]) -> str:
     """How long a row took to the targets."""
     texts = []
     for name in names:

@@ -12,7 +12,8 @@ from keras import ops
 from keras_adamx.callbacks.watching import Watch, any_optimizer_of
 from keras_adamx.core import backend, rounding
 from keras_adamx.core.arguments import count
-from keras_adamx.core.bridge import path_of, rate_in_fit
+from keras_adamx.core.bridge import path_of
+from keras_adamx.core.models import rate_in_fit
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.slots import SQUARE_MEAN
 from keras_adamx.core.values import Entry

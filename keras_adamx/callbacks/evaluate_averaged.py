@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_adamx.callbacks.watching import any_optimizer_of, optimizer_of
-from keras_adamx.core.bridge import layers_of
+from keras_adamx.core.models import layers_of
 from keras_adamx.core.optimizer import Optimizer
 
 

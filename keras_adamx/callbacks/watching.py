@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from keras_adamx.core import measures
-from keras_adamx.core.bridge import rate_in_fit, values_in_fit
 from keras_adamx.core.measures import Measured
+from keras_adamx.core.models import rate_in_fit, values_in_fit
 from keras_adamx.core.optimizer import Optimizer
 
 

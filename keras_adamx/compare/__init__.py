@@ -2,15 +2,14 @@
 
 from keras_adamx.compare import datasets, workloads
 from keras_adamx.compare.comparison import Comparison, compare
+from keras_adamx.compare.profile import PerformanceProfile, performance_profile
 from keras_adamx.compare.records import Entry, Evaluation, Machine, Plan, Run, Task
 from keras_adamx.compare.report import Report, plot
 from keras_adamx.compare.summary import (
     EntrySummary,
-    PerformanceProfile,
     Spread,
     Summary,
     Trial,
-    performance_profile,
 )
 from keras_adamx.compare.workload import Data, Part, Workload
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras_adamx.compare.records import Task
 from keras_adamx.compare.training import compile_for, length, made, said
 from keras_adamx.compare.workload import Data, Part, Workload
-from keras_adamx.core import bridge
+from keras_adamx.core import models
 from keras_adamx.core.keeping import kept_random_states
 
 # Of all examples, in this order: the rest is for training.
@@ -139,7 +139,7 @@ def workload_of(
             f"new metric, since each run has its own. Received: metric={metric!r}"
         )
     if loss is None:
-        kept = bridge.compiled_with(model)[2]
+        kept = models.compiled_with(model)[2]
         metric = metric if metric is not None else kept[0] if kept else "loss"
         own_metric = None if kept and metric is kept[0] else metric
     else:
@@ -173,12 +173,12 @@ def task_of(workload: Workload, data: Data) -> Task:
     with kept_random_states():
         model, other = _built(workload.build), _built(workload.build)
         compile_for(workload, model, keras.optimizers.SGD(0.0))
-        loss = _in_words(bridge.compiled_with(model)[0])
-        if not all(layer.built for layer in bridge.layers_of(model)):
+        loss = _in_words(models.compiled_with(model)[0])
+        if not all(layer.built for layer in models.layers_of(model)):
             first = keras.tree.map_structure(
                 lambda x: x[: workload.batch_size], tuple(data.train)
             )
-            bridge.build_model(model, first)
+            models.build_model(model, first)
     _check_fresh(model, other)
     return Task(
         name=workload.name,
@@ -204,7 +204,7 @@ def _check_fresh(model: keras.Model, other: keras.Model) -> None:
             "compare: the function that builds the model must return a new one at each "
             "call: each run begins with fresh weights. It returned the same twice."
         )
-    if not all(layer.built for layer in bridge.layers_of(other)):
+    if not all(layer.built for layer in models.layers_of(other)):
         return
     one, two = ([tuple(v.shape) for v in each.variables] for each in (model, other))
     if one != two:
@@ -304,7 +304,7 @@ def _named(metric: Any, higher_is_better: bool | None) -> tuple[str, bool]:
                 "compare: argument `metric` must be 'loss', a name of keras.metrics, "
                 f"or a function that returns a metric. Received: metric={found!r}"
             ) from error
-    direction = bridge.metric_direction(found)
+    direction = models.metric_direction(found)
     if higher_is_better is None and direction is None:
         raise ValueError(
             "compare: argument `higher_is_better` is needed: the metric "

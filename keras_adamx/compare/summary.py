@@ -1,7 +1,6 @@
 """What follows from the runs of a comparison, by arithmetic alone.
 
-    summarize(plan, runs)           -> Summary, with an EntrySummary for each optimizer
-    performance_profile(summaries)  -> PerformanceProfile over several workloads
+    summarize(plan, runs)  -> Summary, with an EntrySummary for each optimizer
 
 Everything is computed from the records when it is asked for, so that another target
 can be set after the runs, or a half-finished file be looked at.
@@ -18,8 +17,6 @@ from typing import Any
 
 from keras_adamx.compare.records import Entry, Plan, Run, Task
 from keras_adamx.core.report import aligned
-
-MEASURES = ("steps", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +156,7 @@ class EntrySummary:
                 is nan where the trial failed.
         """
         found = [(t.settings[name], t.value) for t in self.trials if name in t.settings]
-        return sorted(pair for pair in found if _is_number(pair[0]))
+        return sorted(pair for pair in found if is_number(pair[0]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,37 +205,6 @@ class Summary:
                 steps = words.to_target(entry.steps_to_target, words.count)
                 lines[-1] += [steps, f"{entry.reached} of {len(entry.runs)}"]
         return aligned(lines, left=(0, 1))
-
-
-@dataclasses.dataclass(frozen=True)
-class PerformanceProfile:
-    """On what share of the workloads an optimizer is within a factor of the best.
-
-    Args:
-        measure: `"steps"` or `"seconds"` to the target.
-        workloads: Names of the workloads.
-        ratios: By label, for each workload the time to the target over that of the
-            fastest; infinite where it was not reached.
-        factors: The factors at which a share changes, from 1 on, and the largest one.
-        shares: By label, at each of `factors` the share of the workloads whose ratio is
-            at most the factor.
-        scores: By label, the mean of the share over the factors from 1 to the largest.
-
-    Example:
-        >>> profile = keras_adamx.compare.PerformanceProfile(
-        ...     "steps", ("digits",), {"adam": (1.0,), "sgd": (1.5,)},
-        ...     factors=(1.0, 1.5, 4.0),
-        ...     shares={"adam": (1.0, 1.0, 1.0), "sgd": (0.0, 1.0, 1.0)},
-        ...     scores={"adam": 1.0, "sgd": 0.833},
-        ... )
-    """
-
-    measure: str
-    workloads: tuple[str, ...]
-    ratios: dict[str, tuple[float, ...]]
-    factors: tuple[float, ...]
-    shares: dict[str, tuple[float, ...]]
-    scores: dict[str, float]
 
 
 def summarize(plan: Plan, runs: Iterable[Run], *, target: Any = ...) -> Summary:
@@ -311,7 +277,7 @@ def edges(trials: Sequence[Trial], settings: dict[str, Any]) -> tuple[str, ...]:
     found = []
     for name, value in settings.items():
         tried = {trial.settings.get(name) for trial in trials}
-        numbers: list[Any] = [each for each in tried if _is_number(each)]
+        numbers: list[Any] = [each for each in tried if is_number(each)]
         if len(numbers) > 1 and value in (min(numbers), max(numbers)):
             found.append(name)
     return tuple(found)
@@ -362,118 +328,6 @@ def _summary(task: Task, plan: Plan, entry: Entry, runs: list[Run]) -> EntrySumm
     )
 
 
-def performance_profile(
-    summaries: Iterable[Summary], *, measure: str = "steps", largest: float = 4.0
-) -> PerformanceProfile:
-    """Over several workloads, how often an optimizer is how near to the fastest.
-
-    The time of an optimizer on a workload is the median over the seeds; a workload
-    where it does not reach the target counts as not solved.
-
-    Args:
-        summaries: A `Summary` for each workload, each with a target and the same
-            labels.
-        measure: `"steps"` or `"seconds"`.
-        largest: Largest factor that is looked at, above 1.
-
-    Raises:
-        ValueError: There is no workload, one has no target or other labels than the
-            first, or an argument is not allowed.
-
-    Example:
-        >>> c = keras_adamx.compare
-        >>> def run(label, step):
-        ...     curve = (c.Evaluation(step, 1.0, 0.1, 0.1, 0.1),)
-        ...     return c.Run(
-        ...         label, "test", {}, 1000, "finished", None, curve, None, None, None,
-        ...         None, None,
-        ...     )
-        >>> task = c.Task("t", "A task.", "loss", False, 0.5, 200, 50, 100, 32, 650)
-        >>> entries = [c.Entry(n, "keras.SGD", "own", {}, {}) for n in ("a", "b")]
-        >>> plan = c.Plan(task, tuple(entries), 0, (), (1000,))
-        >>> found = c.Comparison(plan, (), (run("a", 100), run("b", 150)))
-        >>> c.performance_profile([found.summary()]).ratios
-        {'a': (1.0,), 'b': (1.5,)}
-
-    Source:
-        Dolan and Moré 2002, "Benchmarking optimization software with performance
-        profiles", arXiv:cs/0102001; the score is that of Dahl et al. 2023,
-        arXiv:2306.07179.
-    """
-    found = list(summaries)
-    if measure not in MEASURES:
-        raise ValueError(
-            f"performance_profile: argument `measure` must be one of "
-            f"{', '.join(MEASURES)}. Received: measure={measure!r}"
-        )
-    if not _is_number(largest) or not 1.0 < largest < math.inf:
-        raise ValueError(
-            "performance_profile: argument `largest` must be a number > 1. Received: "
-            f"largest={largest!r}"
-        )
-    labels = _common_labels(found)
-    times: dict[str, list[float]] = {label: [] for label in labels}
-    for summary in found:
-        for label in labels:
-            spread = getattr(summary[label], f"{measure}_to_target")
-            times[label].append(math.inf if spread is None else spread.median)
-    fastest = [min(each) for each in zip(*times.values())]
-    ratios = {
-        label: tuple(_ratio(time, best) for time, best in zip(own, fastest))
-        for label, own in times.items()
-    }
-    changes = {r for own in ratios.values() for r in own if r <= largest}
-    factors = tuple(sorted({1.0, largest, *changes}))
-    shares = {
-        label: tuple(sum(r <= f for r in own) / len(own) for f in factors)
-        for label, own in ratios.items()
-    }
-    return PerformanceProfile(
-        measure=measure,
-        workloads=tuple(summary.task.name for summary in found),
-        ratios=ratios,
-        factors=factors,
-        shares=shares,
-        scores={label: _area(factors, own) for label, own in shares.items()},
-    )
-
-
-def _common_labels(summaries: list[Summary]) -> list[str]:
-    if not summaries:
-        raise ValueError(
-            "performance_profile: argument `summaries` must have one of a workload or "
-            "more. Received: none"
-        )
-    labels = [entry.label for entry in summaries[0].entries]
-    for summary in summaries:
-        name = summary.task.name
-        if summary.task.target is None:
-            raise ValueError(
-                f"performance_profile: the workload {name!r} has no target. Set one."
-            )
-        others = [entry.label for entry in summary.entries]
-        if set(others) != set(labels):
-            raise ValueError(
-                "performance_profile: all workloads must compare the same optimizers. "
-                f"Received: {', '.join(others)} on {name!r}, {', '.join(labels)} on "
-                f"{summaries[0].task.name!r}"
-            )
-    return labels
-
-
-def _area(factors: Sequence[float], shares: Sequence[float]) -> float:
-    """The mean of a share over the factors; it is constant between two of them."""
-    pieces = zip(shares, factors, factors[1:])
-    area = sum(share * (after - before) for share, before, after in pieces)
-    return area / (factors[-1] - factors[0])
-
-
-def _ratio(time: float, best: float) -> float:
-    if time == best < math.inf:
-        return 1.0
-    return math.inf if math.isinf(time) or best == 0.0 else time / best
-
-
 def _ranking(task: Task, entries: Iterable[EntrySummary]) -> tuple[str, ...]:
     def place(one: EntrySummary) -> tuple[float, float, float]:
         sign = -1.0 if task.higher_is_better else 1.0
@@ -487,7 +341,7 @@ def _ranking(task: Task, entries: Iterable[EntrySummary]) -> tuple[str, ...]:
 def _order(settings: dict[str, Any]) -> list[Any]:
     """What settings are sorted by: numbers by their size, all else as text."""
     return [
-        (name, (0, value, "") if _is_number(value) else (1, 0.0, str(value)))
+        (name, (0, value, "") if is_number(value) else (1, 0.0, str(value)))
         for name, value in sorted(settings.items())
     ]
 
@@ -496,5 +350,6 @@ def _frozen(settings: dict[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, which True is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -19,7 +19,7 @@ from keras_adamx.compare import measuring
 from keras_adamx.compare.contender import Contender
 from keras_adamx.compare.records import Evaluation, Run, Task
 from keras_adamx.compare.workload import Data, Part, Workload
-from keras_adamx.core import bridge
+from keras_adamx.core import models
 from keras_adamx.core.keeping import array_of, kept_random_states
 from keras_adamx.core.optimizer import Optimizer
 
@@ -172,19 +172,19 @@ class _Training:
         settings: dict[str, Any],
         seed: int,
     ) -> None:
-        bridge.fresh_global_seed(seed)
+        models.fresh_global_seed(seed)
         self.data, self.task, self.seed = data, task, seed
         self.model = workload.build()
         self.optimizer = contender.optimizer(settings, task.steps)
         compile_for(workload, self.model, self.optimizer, self._steps_per_call)
         first = self._batches(0, 1)
-        if not all(layer.built for layer in bridge.layers_of(self.model)):
-            bridge.build_model(self.model, tuple(first))
+        if not all(layer.built for layer in models.layers_of(self.model)):
+            models.build_model(self.model, tuple(first))
         # With float16, Keras has put an optimizer around it that scales the loss.
         self.model.optimizer.build(self.model.trainable_variables)
         self.averages = self._averages()
         # Some optimizers have drawn numbers by now, and some have not.
-        bridge.fresh_global_seed(seed)
+        models.fresh_global_seed(seed)
 
     @property
     def _steps_per_call(self) -> int:
@@ -352,7 +352,7 @@ def compile_for(
     jit: Any = workload.jit_compile.get(keras.backend.backend(), "auto")
     eagerly = False
     if loss is None:
-        loss, weights, metrics = bridge.compiled_with(model)
+        loss, weights, metrics = models.compiled_with(model)
         eagerly = model.run_eagerly
     if workload.metric == "loss":
         metrics = []

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_adamx.core import backend
-from keras_adamx.core.bridge import kept_global_seed
+from keras_adamx.core.models import kept_global_seed
 
 
 def array_of(value: Any) -> np.ndarray:

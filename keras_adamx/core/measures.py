@@ -171,6 +171,30 @@ class Move(NamedTuple):
     due: Any = None
 
 
+def moved(
+    entry: Entry,
+    gradients: tuple[Any, Any],
+    weights: Sequence[Any],
+    stored: dict[str, Any],
+    slots: bool,
+) -> Move:
+    """What an update did to a variable.
+
+    Args:
+        entry: The variable.
+        gradients: The gradient as it came, and after clipping.
+        weights: The weights before the update and after it.
+        stored: What is stored of the slots after it.
+        slots: Whether their norms are wanted.
+    """
+    before, after = weights
+    if entry.dtype != entry.compute_dtype:
+        before, after = (ops.cast(w, entry.compute_dtype) for w in weights)
+    codecs = entry.codecs if slots else {}
+    decoded = [codec.decode(name, stored) for name, codec in codecs.items()]
+    return Move(entry.position, *gradients, before, after - before, decoded)
+
+
 def updated(table: Any, moves: list[Move], common: Common) -> Any:
     """The table after an update of some variables."""
     positions = [move.position for move in moves]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras import ops
@@ -417,33 +416,16 @@ class Program:
             )
         measured = old.measured
         if measured:
+            slots = self.optimizer.measuring_slots
             moves = [
-                self.moved(entry, given[i], gradients[i], moved, stored[i])
-                for i, (entry, *moved) in enumerate(zip(entries, before, weights))
+                measures.moved(e, (given[i], gradients[i]), moved, stored[i], slots)
+                for i, (e, *moved) in enumerate(zip(entries, before, weights))
             ]
             for i in range(len(self.entries), len(entries)):
                 moves[i] = moves[i]._replace(due=ops.any(given[i] != 0.0))
             measured = [measures.updated(measured[0], moves, common)]
         weights, averages = self.averaged(weights, old.averages, common)
         return Values(weights, stored, averages, old.accumulators, measured)
-
-    def moved(
-        self,
-        entry: Entry,
-        given: Any,
-        clipped: Any,
-        weights: Sequence[Any],
-        stored: dict[str, Any],
-    ) -> measures.Move:
-        """What is measured of an update: weights before and after, state after."""
-        before, after = weights
-        if entry.dtype != entry.compute_dtype:
-            before, after = (ops.cast(w, entry.compute_dtype) for w in weights)
-        codecs = entry.codecs if self.optimizer.measuring_slots else {}
-        slots = [codec.decode(name, stored) for name, codec in codecs.items()]
-        return measures.Move(
-            entry.position, given, clipped, before, after - before, slots
-        )
 
     @staticmethod
     def _updated_late(
@@ -490,7 +472,8 @@ class Program:
         """New values of some rows of a variable and its state; `table`: measured."""
         hyper = self.hyper(entry.settings, common)
         given = given._replace(summed=self._unscaled(given.summed, entry))
-        return rows.updated(self, entry, hyper, given, job, table, common)
+        slots = self.optimizer.measuring_slots
+        return rows.updated(entry, hyper, given, job, table, common, slots)
 
     def _unscaled(self, gradient: Any, entry: Entry) -> Any:
         gradient = ops.cast(gradient, entry.compute_dtype)

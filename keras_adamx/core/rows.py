@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -12,9 +12,6 @@ from keras_adamx.core.jobs import Job, Rows
 from keras_adamx.core.slots import Hyper
 from keras_adamx.core.update import updated_variable
 from keras_adamx.core.values import Common, Entry
-
-if TYPE_CHECKING:
-    from keras_adamx.core.program import Program
 
 
 class Updated(NamedTuple):
@@ -26,24 +23,24 @@ class Updated(NamedTuple):
 
 
 def updated(
-    program: Program,
     entry: Entry,
     hyper: Hyper,
     rows: Rows,
     job: Job,
     table: Any,
     common: Common,
+    slots: bool,
 ) -> Updated:
     """Update the rows that have a gradient.
 
     Args:
-        program: The step.
         entry: The variable.
         hyper: What its rule may know.
         rows: Its gradient.
         job: The rows of weights and state, without a gradient.
         table: What was measured before, or None.
         common: What all updates of the step need.
+        slots: Whether the norms of slots are measured.
     """
     summed = clipped(rows.summed, hyper, common.norm)
     job = job._replace(gradient=ops.take(summed, rows.inverse, axis=0))
@@ -51,7 +48,8 @@ def updated(
     measured = None
     if table is not None:
         given = ops.take(rows.summed, rows.inverse, axis=0)
-        move = program.moved(entry, given, job.gradient, (job.weights, weights), stored)
+        gradients, moved = (given, job.gradient), (job.weights, weights)
+        move = measures.moved(entry, gradients, moved, stored, slots)
         share = _root_of_share(rows, entry.shape)
         measured = measures.updated(table, [_scaled(move, share)], common)
         if common.finite is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from keras_adamx.core import backend
-from keras_adamx.core.bridge import call_for_training
+from keras_adamx.core.models import call_for_training
 from keras_adamx.doctor.keeping import optimizer_of
 from keras_adamx.doctor.trace import Call, Trace, calls_of
 

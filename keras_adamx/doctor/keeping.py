@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adamx.core.bridge import fresh_loss
 from keras_adamx.core.keeping import kept_values
+from keras_adamx.core.models import fresh_loss
 
 
 def optimizer_of(model: keras.Model) -> Any:

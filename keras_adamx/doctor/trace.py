@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_adamx.core.bridge import leaves_of
+from keras_adamx.core.models import leaves_of
 
 _RELUS = ("relu", "relu6")
 

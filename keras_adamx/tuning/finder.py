@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_adamx.core import backend, bridge
+from keras_adamx.core import backend, bridge, models
 from keras_adamx.core.keeping import kept_random_states, kept_values
 from keras_adamx.tuning.curve import RangeTest, smoothed
 
@@ -115,11 +115,11 @@ def find_learning_rate(
         if _are_arrays(data):
             batch_size = batch_size or 32
             data = _rows(data, batch_size, steps * each, shuffle, seed)
-        bridge.set_untracked(
+        models.set_untracked(
             model, optimizer=trial, train_function=None, steps_per_execution=1
         )
-        if not all(layer.built for layer in bridge.layers_of(model)):
-            bridge.build_model(model, _first_batch(data, batch_size))
+        if not all(layer.built for layer in models.layers_of(model)):
+            models.build_model(model, _first_batch(data, batch_size))
         with _variables_kept(model), test.progress(), warnings.catch_warnings():
             # Keras warns of the end of data whose length it does not know.
             warnings.filterwarnings("ignore", "Your input ran out of data")
@@ -179,7 +179,7 @@ class _Test(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         # On JAX the variables are elsewhere during `fit`, and are read anew after this.
-        bridge.synchronize(self.model)
+        models.synchronize(self.model)
         # The loss that Keras tells is the mean since the metrics were reset.
         self.model.reset_metrics()
         self.model.optimizer.learning_rate = self.rates[len(self.losses)]
@@ -326,7 +326,7 @@ def _first_batch(data: dict[str, Any], size: int | None) -> Any:
 @contextlib.contextmanager
 def _left_alone(model: Any) -> Iterator[None]:
     """Put back what a test changes beside the variables of the model."""
-    with kept_random_states(), bridge.loss_only(model), _attributes_kept(model):
+    with kept_random_states(), models.loss_only(model), _attributes_kept(model):
         yield
 
 
@@ -335,16 +335,16 @@ def _attributes_kept(model: Any) -> Iterator[None]:
     """Put back what `fit` sets on a model."""
     kept = {name: getattr(model, name) for name in _SET_BY_FIT}
     history = getattr(model, "history", None)
-    modes = bridge.training_modes(model)
+    modes = models.training_modes(model)
     try:
         yield
     finally:
-        bridge.set_untracked(model, **kept)
+        models.set_untracked(model, **kept)
         if history is not None:
             model.history = history
         elif hasattr(model, "history"):
             del model.history
-        bridge.set_training_modes(modes)
+        models.set_training_modes(modes)
 
 
 @contextlib.contextmanager
@@ -354,7 +354,7 @@ def _variables_kept(model: Any) -> Iterator[None]:
         try:
             yield
         finally:
-            bridge.end_fit(model)
+            models.end_fit(model)
 
 
 def _check_arguments(

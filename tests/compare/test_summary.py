@@ -5,12 +5,9 @@ import math
 
 import pytest
 
+from keras_adamx.compare.profile import performance_profile
 from keras_adamx.compare.records import Entry, Evaluation, Plan, Run, Task
-from keras_adamx.compare.summary import (
-    Spread,
-    performance_profile,
-    summarize,
-)
+from keras_adamx.compare.summary import Spread, summarize
 
 TASK = Task("points", "Points.", "accuracy", True, 0.8, 30, 20, 10, 16, 50)
 RATES = (0.01, 0.1, 1.0)

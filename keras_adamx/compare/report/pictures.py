@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from keras_adamx.compare.profile import PerformanceProfile
 from keras_adamx.compare.report import words
-from keras_adamx.compare.summary import (
-    EntrySummary,
-    PerformanceProfile,
-    Spread,
-    Summary,
-)
+from keras_adamx.compare.summary import EntrySummary, Spread, Summary
 from keras_adamx.plots.curves import curve, draw_curve
 from keras_adamx.plots.style import look, pyplot
 

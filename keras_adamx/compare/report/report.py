@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_adamx.compare.profile import (
+    MEASURES,
+    PerformanceProfile,
+    performance_profile,
+)
 from keras_adamx.compare.records import Machine, Plan, Run, without_nan
 from keras_adamx.compare.report import html, markdown, pictures, sections
 from keras_adamx.compare.report.content import Document
-from keras_adamx.compare.summary import (
-    MEASURES,
-    PerformanceProfile,
-    Summary,
-    performance_profile,
-)
+from keras_adamx.compare.summary import Summary
 
 TITLE = "Comparison of optimizers"
 FILES = ("report.html", "report.md", "summary.json")

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_adamx.compare.profile import PerformanceProfile
 from keras_adamx.compare.records import Plan
 from keras_adamx.compare.report import details, pictures, reading, words
 from keras_adamx.compare.report.content import (
@@ -20,7 +21,7 @@ from keras_adamx.compare.report.content import (
     Table,
     columns,
 )
-from keras_adamx.compare.summary import EntrySummary, PerformanceProfile, Summary
+from keras_adamx.compare.summary import EntrySummary, Summary
 
 if TYPE_CHECKING:
     from keras_adamx.compare.report.report import Compared

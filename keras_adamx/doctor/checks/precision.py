@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adamx.core.bridge import layers_of, path_of
+from keras_adamx.core.bridge import path_of
+from keras_adamx.core.models import layers_of
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.doctor.examination import Examination
 from keras_adamx.doctor.keeping import optimizer_of
