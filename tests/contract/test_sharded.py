@@ -20,7 +20,8 @@ def test_sharded_variables(tmp_path, optimizers):
         KERAS_BACKEND="jax",
         XLA_FLAGS="--xla_force_host_platform_device_count=4",
     )
-    assert {name for name, *_ in cases} == set(optimizers)
+    # What is said of files and of large variables, it says of AdamW in any case.
+    assert {name for name, *_ in cases} == {*optimizers, "adamw"}
     for name, kind, where, apart, moved, share in cases:
         assert float(moved) > 1e-4, (name, kind)
         bound = 2e-4 if kind == "int8" and where != "sharding" else 1e-6
