@@ -120,7 +120,8 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
         "--optimizers",
         default="adam,sdprop,adastand,sgd,adafactor",
         metavar="NAME[,NAME]",
-        help="names; those of Keras as keras.AdamW (default: %(default)s)",
+        help="names, with a rate of their own as adam=0.01; those of Keras as "
+        "keras.AdamW (default: %(default)s)",
     )
     for name, words in (
         ("--trials", "settings each may try, 0 to tune nothing (default: 5)"),
@@ -140,6 +141,12 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--target", type=float, metavar="VALUE", help="value of the metric to reach"
+    )
+    parser.add_argument(
+        "--schedule",
+        metavar="NAME",
+        help="course of the learning rate, for all: warmup-cosine, cosine, "
+        "warmup-constant or constant (default: what suits each)",
     )
     parser.add_argument(
         "--space", action="store_true", help="tune more than the learning rate"

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     search, trials = _search(arguments)
     optimizers = _listed("--optimizers", arguments.optimizers)
     with reported(TypeError, ValueError):
-        contenders(optimizers, search, trials, None)
+        contenders(optimizers, search, trials, arguments.schedule)
     out = Path(arguments.out)
     chosen = _workloads(arguments)
     compared = []
@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
                 tuning_seeds=arguments.tuning_seeds,
                 file=folder / RECORDS,
                 jobs=_either(arguments.jobs, _quick_jobs() if arguments.quick else 1),
+                schedule=arguments.schedule,
                 isolate=arguments.isolate,
                 retry_failed=arguments.retry_failed,
                 **_given(arguments, workload),

@@ -128,9 +128,9 @@ def compare(
         data: For a function: `Data`; a pair of inputs and labels, of which random 80 %
             are for training and 10 % each for tuning and test; or a function that
             returns one of them.
-        optimizers: List of names (`"adam"`; `"keras.AdamW"` for those of Keras),
-            classes and optimizers, whose configuration is taken; or a dictionary of
-            labels and these.
+        optimizers: List of names (`"adam"`; `"keras.AdamW"` for those of Keras;
+            `"adam=0.01"` with a learning rate), classes and optimizers, whose
+            configuration is taken; or a dictionary of labels and these.
         target: Value of the metric to be reached, or None; by default that of the
             workload.
         budget: Training steps of a run; by default that of the workload, or 10 epochs.

@@ -166,9 +166,11 @@ def _label(one: Any) -> str:
 def _prototype(label: str, given: Any) -> Any:
     """An optimizer with all arguments of what was given."""
     if isinstance(given, str):
-        package, _, name = given.rpartition(".")
+        path, equals, rate = given.partition("=")
+        arguments = {"learning_rate": _number(given, rate)} if equals else {}
+        package, _, name = path.rpartition(".")
         if package in ("", "keras_adamx"):
-            return class_of(name)()
+            return class_of(name)(**arguments)
         cls: Any = getattr(keras.optimizers, name, None)
         known = isinstance(cls, type) and issubclass(cls, keras.optimizers.Optimizer)
         if package not in ("keras", "keras.optimizers") or not known:
@@ -177,7 +179,7 @@ def _prototype(label: str, given: Any) -> Any:
                 "keras_adamx.list_optimizers(), or that of a class of keras.optimizers "
                 "behind 'keras.', such as 'keras.AdamW'."
             )
-        return cls()
+        return cls(**arguments)
     if isinstance(given, type) and issubclass(given, keras.optimizers.Optimizer):
         return given()
     if isinstance(given, keras.optimizers.Optimizer):
@@ -186,6 +188,16 @@ def _prototype(label: str, given: Any) -> Any:
         "compare: argument `optimizers` must hold names, classes and optimizers. "
         f"Received for {label!r}: {given!r}"
     )
+
+
+def _number(given: str, rate: str) -> float:
+    try:
+        return float(rate)
+    except ValueError as error:
+        raise ValueError(
+            "compare: what stands behind the = of an optimizer is its learning rate, a "
+            f"number. Received: {given!r}"
+        ) from error
 
 
 def _contender(

@@ -180,7 +180,7 @@ class Workers:
     def _worker(self, number: int) -> Worker | None:
         """The process of a number, a new one where need be; None after the end."""
         worker = self._workers[number]
-        if worker is not None and (self._isolate or not worker.alive):
+        if worker is not None and not worker.lasts:
             worker.close()
             worker = None
         with self._lock:

@@ -35,6 +35,9 @@ THREADS = (
     "TF_NUM_INTEROP_THREADS",
     "TF_NUM_INTRAOP_THREADS",
 )
+# Runs until a process is replaced: TensorFlow keeps what XLA has compiled for each of
+# them, tens of megabytes, until the process ends.
+MOST_RUNS = 20
 # Signals that come from outside, not from what a run does.
 ENDED = {
     getattr(signal, name): name
@@ -113,6 +116,7 @@ class Worker:
         self, path: Path, threads: int, cores: list[int], *, alone: bool
     ) -> None:
         self._alone = alone
+        self._left = 1 if alone else MOST_RUNS
         environment = {
             **os.environ,
             **dict.fromkeys(THREADS, str(threads)),
@@ -138,6 +142,7 @@ class Worker:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._left -= 1
         line = ""
         try:
             task = {**planned._asdict(), "own_process": self._alone}
@@ -169,9 +174,9 @@ class Worker:
         )
 
     @property
-    def alive(self) -> bool:
+    def lasts(self) -> bool:
         """Whether it can make another run."""
-        return self._process.poll() is None
+        return self._left > 0 and self._process.poll() is None
 
     def close(self, *, at_once: bool = False) -> None:
         """End the process, in the middle of a run if need be."""

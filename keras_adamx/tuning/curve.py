@@ -136,6 +136,13 @@ class RangeTest:
                 f"The first loss is {self.losses[0]}: there is no rate to suggest. See "
                 "that the data and the outputs of the model are finite."
             )
+        if self.losses and not math.isfinite(self.losses[-1]):
+            return (
+                f"The loss is {self.losses[-1]} at step {len(self.losses)}, with a "
+                f"learning rate of {self.learning_rates[-1]:.3g}, and does not fall by "
+                "more than its noise before: there is no rate to suggest. See that all "
+                "of the data are finite; if they are, begin at a lower rate."
+            )
         low, high = self.learning_rates[0], self.learning_rates[-1]
         return (
             f"The loss does not fall at any learning rate from {low:.3g} to {high:.3g} "

@@ -165,6 +165,7 @@ def test_several_workloads_have_a_folder_each(tmp_path, monkeypatch, without_pic
 
     monkeypatch.setattr(command, "compare", compare)
     line = f"compare --workload digits,char_lm --out {tmp_path} --jobs 3 --seeds 7"
+    line += " --schedule cosine"
     assert main(line.split()) == 0
     for name, made in given.items():
         assert made == {
@@ -175,6 +176,7 @@ def test_several_workloads_have_a_folder_each(tmp_path, monkeypatch, without_pic
             "seeds": 7,
             "tuning_seeds": 1,
             "jobs": 3,
+            "schedule": "cosine",
             "isolate": False,
             "retry_failed": False,
         }

@@ -46,6 +46,9 @@ def test_labels_and_what_is_written_of_optimizers():
     assert found[6].searched == {}
     assert found[0].searched == {"learning_rate": "0.0003162, 0.001, 0.003162"}
     assert entries(["sgd"])[0].fixed == {"learning_rate": 0.01}
+    for name in ("adam=0.02", "keras.Adam=2e-2"):
+        [with_rate] = entries([name])
+        assert (with_rate.label, with_rate.fixed) == (name, {"learning_rate": 0.02})
 
 
 def test_schedules_follow_the_class_unless_one_is_asked_for():

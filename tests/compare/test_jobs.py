@@ -10,7 +10,7 @@ import keras
 import pytest
 
 import keras_adamx
-from keras_adamx.compare import Comparison
+from keras_adamx.compare import Comparison, running, worker
 from tests.compare import cases
 
 
@@ -68,6 +68,23 @@ def test_processes_give_the_bits_of_one(tmp_path, capfd):
     assert cases.curves(isolated) == cases.curves(again)
     assert min(run.peak_memory_bytes for run in isolated.runs) > 50_000_000
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_a_process_is_replaced_before_it_has_grown(monkeypatch):
+    started = []
+
+    class Counted(worker.Worker):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr(worker, "MOST_RUNS", 1)
+    monkeypatch.setattr(running, "Worker", Counted)
+    given = {"optimizers": ["sgd"], "search": None, "seeds": 3}
+    found = cases.compared(jobs=2, threads=1, **given)
+    assert len(found.runs) == len(started) == 3
+    assert cases.curves(found) == cases.curves(cases.compared(**given))
 
 
 @pytest.mark.slow

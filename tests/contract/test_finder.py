@@ -445,6 +445,13 @@ def test_data_without_rows_or_numbers_are_named():
     assert not result.suggestions
     with pytest.raises(ValueError, match="The first loss is nan"):
         _ = result.suggestion
+    x = np.array(x)
+    x[8 * 3] = np.nan
+    result = keras_adamx.find_learning_rate(
+        model, x, y, batch_size=8, shuffle=False, verbose=False
+    )
+    with pytest.raises(ValueError, match=r"is nan at step 4, .* data are finite"):
+        _ = result.suggestion
 
 
 def test_a_model_must_be_compiled_and_built():
