@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_adamx.callbacks.watching import Watch, any_optimizer_of, optimizer_of
@@ -14,6 +13,8 @@ from keras_adamx.core import backend, measures
 from keras_adamx.core.arguments import count
 from keras_adamx.core.measures import Measured, Measures
 from keras_adamx.core.optimizer import Optimizer
+
+_COLUMNS = (measures.GRADIENT, measures.STEP, measures.WEIGHTS)
 
 
 class OptimizerMonitor(keras.callbacks.Callback):
@@ -113,7 +114,8 @@ class OptimizerMonitor(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._read and logs is not None:
             names = self._read[-1]
-            means = {n: float(np.mean([r[n] for r in self._read])) for n in names}
+            number = len(self._read)
+            means = {n: sum(r[n] for r in self._read) / number for n in names}
             kept = [self._prefix + n for n in ("learning_rate", "skipped_steps")]
             means |= {name: self._read[-1][name] for name in kept}
             clip_rate = _clip_rate(self._before, self._at_begin)
@@ -132,16 +134,17 @@ class OptimizerMonitor(keras.callbacks.Callback):
 
     def _numbers(self, measured: Measured) -> dict[str, float]:
         """What is logged."""
-        columns = (measures.GRADIENT, measures.STEP, measures.WEIGHTS)
-        found = _norms(*map(measured.norm, columns))
+        found = _norms(*map(measured.norm, _COLUMNS))
         found["clip_rate"] = _clip_rate(measured, self._before)
         found["learning_rate"] = self._watch.learning_rate(measured)
-        found["skipped_steps"] = self._watch.skipped_steps
+        found["skipped_steps"] = float(self._watch.skipped_steps)
         if self._slots or self._by_layer:
             each = measured.each()
             found |= self._of_slots(each) if self._slots else {}
             found |= self._of_layers(each) if self._by_layer else {}
-        return {self._prefix + name: float(value) for name, value in found.items()}
+        if not self._prefix:
+            return found
+        return {self._prefix + name: value for name, value in found.items()}
 
     def _of_slots(self, each: list[Measures]) -> dict[str, float]:
         norms: dict[str, list[float]] = {}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from keras import ops
 
+from keras_adamx.core import backend
+
 if TYPE_CHECKING:
     from keras_adamx.core.slots import Hyper
 
@@ -67,13 +69,20 @@ def sign(x: Any) -> Any:
 
 
 Axes = int | tuple[int, ...] | None
+total = backend.total
+
+
+def _sum(x: Any, axis: Axes, keepdims: bool) -> Any:
+    if axis is None and not keepdims:
+        return total(x)
+    return ops.sum(x, axis=axis, keepdims=keepdims)
 
 
 def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """Mean over some axes or over all elements; 0 where there are none."""
     axes = range(len(x.shape)) if axis is None else axis
     lengths = [x.shape[i] for i in ((axes,) if isinstance(axes, int) else axes)]
-    return ops.sum(x, axis=axis, keepdims=keepdims) / max(math.prod(lengths), 1)
+    return _sum(x, axis, keepdims) / max(math.prod(lengths), 1)
 
 
 def rms(x: Any) -> Any:
@@ -83,12 +92,12 @@ def rms(x: Any) -> Any:
 
 def sum_of_squares(tensors: list[Any]) -> Any:
     """Sum of the squares of all elements of all tensors."""
-    return sum(ops.sum(ops.square(x)) for x in tensors)
+    return sum(total(ops.square(x)) for x in tensors)
 
 
 def norm(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """Root of the sum of the squares over some axes or over all elements."""
-    return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims))
+    return ops.sqrt(_sum(ops.square(x), axis, keepdims))
 
 
 def trust_ratio(weights: Any, update: Any, lower: Any = 0.0, upper: Any = None) -> Any:

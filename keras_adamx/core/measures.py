@@ -6,6 +6,7 @@ row a variable, which a callback reads. A step that nobody watches measures noth
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -68,37 +69,37 @@ class Measured:
         """Copy `numbers`, the value of the variable `table`."""
         self._table = table
         self._entries = entries
-        self._numbers = np.array(numbers, "float64")
-        last = self._numbers[:, LAST]
+        # Lists: they are short, and NumPy takes a microsecond or more to begin.
+        self._columns: list[list[float]] = numbers.T.tolist()
+        newest = max(self._columns[LAST])
         # Others may not have been updated for long, or never will be.
-        self._current = (last == last.max()) & (last > 0.0)
-        self._sums: list[float] = self._numbers[self._current].sum(axis=0).tolist()
-        self._counts: list[float] = self._numbers.sum(axis=0).tolist()
+        self._current = [0.0 < last == newest for last in self._columns[LAST]]
 
     @property
     def any(self) -> bool:
         """Whether there was an update at all."""
-        return bool(self._counts[UPDATES])
+        return any(self._current)
 
     def norm(self, column: int) -> float:
         """A norm over all variables of the last update."""
-        return math.sqrt(self._sums[column])
+        squares = itertools.compress(self._columns[column], self._current)
+        return math.sqrt(sum(squares))
 
     def since(self, before: Measured, column: int) -> float:
         """By how much a count has grown."""
-        earlier = before._counts[column] if before._table is self._table else 0.0
-        return self._counts[column] - earlier
+        earlier = sum(before._columns[column]) if before._table is self._table else 0.0
+        return sum(self._columns[column]) - earlier
 
     @property
     def learning_rate(self) -> float | None:
         """That of the last update, or None if there was none."""
-        found = self._numbers[self._current, RATE]
-        return float(found[0]) if found.size else None
+        rates = self._columns[RATE]
+        return next(itertools.compress(rates, self._current), None)
 
     def each(self) -> list[Measures]:
         """What was measured of each variable that has state."""
         found = []
-        rows = zip(self._entries, self._current.tolist(), self._numbers.tolist())
+        rows = zip(self._entries, self._current, zip(*self._columns))
         for entry, updated, row in rows:
             if not entry.has_state:
                 continue

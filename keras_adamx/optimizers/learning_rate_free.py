@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from keras_adamx.core.arguments import decay, flag, hyperparameter, rate
-from keras_adamx.core.arithmetic import bias_correction, maximum, minimum
+from keras_adamx.core.arithmetic import bias_correction, maximum, minimum, total
 from keras_adamx.core.optimizer import Optimizer
 from keras_adamx.core.search import Log
 from keras_adamx.core.slots import Hyper, Slot, State, Weights
@@ -117,8 +117,8 @@ class Prodigy(Optimizer):
         drift = self._drift(state.drift, gradient, distance, hyper)
         size = distance / self.d0 * distance * self._rate(hyper)
         return {
-            "numerator": size * ops.sum(gradient * (state.start - weights)),
-            "denominator": ops.sum(ops.abs(drift)),
+            "numerator": size * total(gradient * (state.start - weights)),
+            "denominator": total(ops.abs(drift)),
         }
 
     def begin_step(self, shared: State, hyper: Hyper) -> None:

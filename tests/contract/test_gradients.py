@@ -203,6 +203,18 @@ def test_clipping_is_on_the_mean_of_a_window(name):
 
 
 # On JAX, Keras' wrapper works inside of `fit` only: `test_mixed_float16_in_fit`.
+@pytest.mark.parametrize("size", [1023, 1024, 1031, 40_000])
+def test_norms_of_large_variables(size):
+    gradient = np.random.default_rng(0).normal(size=size).astype("float32")
+    gradient[[0, -1]] = 300.0, 400.0
+    weights = keras.Variable(np.full(size, 2.0, "float32"))
+    optimizer = keras_adamx.SGD(1.0, global_clipnorm=3.0)
+    optimizer.apply([ops.convert_to_tensor(gradient)], [weights])
+    norm = np.linalg.norm(gradient.astype("float64"))
+    expected = 2.0 - 3.0 * gradient / norm
+    problem.assert_close(problem.values([weights]), [expected])
+
+
 @pytest.mark.backend("tensorflow", "torch")
 @pytest.mark.parametrize("bad", [False, True])
 def test_loss_scale_optimizer_around_ours(name, bad):

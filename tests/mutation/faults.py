@@ -210,8 +210,8 @@ FAULTS = [
     Fault(
         "Prodigy measures from where it is",
         "optimizers/learning_rate_free.py",
-        "ops.sum(gradient * (state.start - weights))",
-        "ops.sum(gradient * (state.start + weights))",
+        "total(gradient * (state.start - weights))",
+        "total(gradient * (state.start + weights))",
         RULES,
         "Prodigy or prodigy",
     ),
@@ -422,6 +422,15 @@ FAULTS = [
         "disturbed",
     ),
     Fault(
+        "a sum in pieces leaves out the rest",
+        "core/backend/tensorflow.py",
+        "return found + tf.reduce_sum(rest) if rest.shape[0] else found",
+        "return found",
+        "tests/contract/test_gradients.py",
+        "norms_of_large",
+        "tensorflow",
+    ),
+    Fault(
         "every device steps by its own gradients",
         "core/backend/tensorflow.py",
         "gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)",
@@ -477,8 +486,8 @@ FAULTS = [
     Fault(
         "what was not updated is measured for ever",
         "core/measures.py",
-        "(last == last.max()) & (last > 0.0)",
-        "last > 0.0",
+        "0.0 < last == newest for last",
+        "0.0 < last for last",
         "tests/contract/test_monitor.py",
         "frozen_count_no_more",
     ),

@@ -23,6 +23,7 @@
 - `to_dense`: a gradient as a dense tensor, repeated rows summed.
 - `to_rows`: the rows of a gradient that has only some, or None if it is dense.
 - `whole`: the value of a variable whose parts may be on several machines.
+- `total`: the sum of all elements of a tensor.
 - `when`: values changed by a function if a condition holds, else as they are.
 """
 
@@ -62,5 +63,6 @@ sums_of_squares = _module.sums_of_squares
 timed = _module.timed
 to_dense = _module.to_dense
 to_rows = _module.to_rows
+total = _module.total
 when = _module.when
 whole = _module.whole

@@ -50,6 +50,9 @@ def kept(x: Any) -> Any:
     return x
 
 
+total = jax.numpy.sum
+
+
 def sums_of_squares(tensors: list[Any]) -> Any:
     squares = [jax.numpy.square(x.astype("float32")) for x in tensors]
     return jax.numpy.stack([jax.numpy.sum(x) for x in squares])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import logging
 import math
@@ -29,6 +30,12 @@ logger = logging.getLogger("keras_adamx")
 # 0.4 ms in eager mode, where the parts are therefore larger.
 GRAPH_PART = 16
 EAGER_PART = 64
+
+# From how many elements on a sum is taken in pieces, and in how many.
+LARGE = 1024
+PIECES = 8
+# Whether XLA compiles what is traced now.
+_within_xla = contextvars.ContextVar("within_xla", default=False)
 
 # A step with everything bound but gradients, rows and scalars. It returns which of the
 # gradients are finite, and whether all are.
@@ -82,9 +89,21 @@ def kept(x: Any) -> Any:
     return x
 
 
+def total(x: Any) -> Any:
+    number = x.shape.num_elements()
+    if not _within_xla.get() or number is None or number < LARGE or not on_cpu(x):
+        return tf.reduce_sum(x)
+    # XLA adds up one by one on a processor. Pieces are added as vectors.
+    flat = tf.reshape(x, (-1,))
+    length = number // PIECES
+    pieces = [flat[i * length : (i + 1) * length] for i in range(PIECES)]
+    found = tf.reduce_sum(tf.add_n(pieces))
+    rest = flat[PIECES * length :]
+    return found + tf.reduce_sum(rest) if rest.shape[0] else found
+
+
 def sums_of_squares(tensors: list[Any]) -> Any:
-    squares = [tf.square(tf.cast(x, tf.float32)) for x in tensors]
-    return tf.stack([tf.reduce_sum(x) for x in squares])
+    return tf.stack([total(tf.square(tf.cast(x, tf.float32))) for x in tensors])
 
 
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
@@ -160,13 +179,28 @@ class Executor:
         size = EAGER_PART if eager else GRAPH_PART
         if program.has_statistics:
             size = len(program.entries) + 1
-        compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
-        return _in_parts(program, size, compiled, eager)
+        return _in_parts(program, size, _compiled, eager)
 
     def _say(self, obstacle: str) -> None:
         if obstacle not in self._said:
             self._said.add(obstacle)
             logger.debug("The update is not compiled by XLA: %s.", obstacle)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same compiled by XLA."""
+
+    def traced(*arguments: Any) -> Any:
+        token = _within_xla.set(True)
+        try:
+            return function(*arguments)
+        finally:
+            _within_xla.reset(token)
+
+    compiled: Callable[..., Any] = tf.function(
+        traced, jit_compile=True, autograph=False
+    )
+    return compiled
 
 
 def _in_parts(

@@ -55,6 +55,9 @@ def kept(x: Any) -> Any:
     return x.clone()
 
 
+total = torch.sum
+
+
 def sums_of_squares(tensors: list[Any]) -> Any:
     # Not `torch._foreach_norm`, which adds up one by one.
     return torch.stack([x.square().sum() for x in tensors]).float()
