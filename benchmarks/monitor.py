@@ -27,7 +27,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax", "torch"])
     parser.add_argument("--steps", type=int, default=50, help="of an epoch")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=45)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -52,6 +52,7 @@ def child(arguments: argparse.Namespace) -> None:
     )
     watched = [
         Training("one that does nothing", nothing, steps, rounds),
+        Training("measured, not read", OptimizerMonitor(1 << 30), steps, rounds),
         Training("OptimizerMonitor()", OptimizerMonitor(), steps, rounds),
         Training("OptimizerMonitor(every=10)", OptimizerMonitor(10), steps, rounds),
         Training("Doctor()", Doctor(verbose=False), steps, rounds),
