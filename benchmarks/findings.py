@@ -68,10 +68,9 @@ class Claim:
             word = f"Confirmed on {yes} of {len(held)}; nowhere is it the reverse"
         elif not no:
             word = "Not confirmed: they differ nowhere by more than the seeds do"
-        elif yes > no:
-            word = f"Refuted as a rule: it holds on {yes} of {len(held)}, not on {no}"
         else:
-            word = f"Refuted: it holds on {yes} of {len(held)}, the reverse on {no}"
+            word = "Refuted as a rule" if yes else "Refuted"
+            word += f": it holds on {yes} of {len(held)}, the reverse on {no}"
         title = f"**{self.sentence}** ({self.one} against {self.other})."
         return f"{title} {word}.\n\n{measure.markdown(rows)}"
 

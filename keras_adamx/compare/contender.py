@@ -156,8 +156,8 @@ def _label(one: Any) -> str:
     own = cls.__name__.lower()
     ours = issubclass(cls, Optimizer)
     if not isinstance(one, type):
-        # Keras numbers those of its own that have no name.
-        name = one.name if ours else re.sub(r"_\d+$", "", one.name)
+        # Keras numbers those that have no name of their own.
+        name = re.sub(r"_\d+$", "", one.name)
         if name.replace("_", "").lower() != own:
             return str(one.name)
     return own if ours else f"keras.{cls.__name__}"

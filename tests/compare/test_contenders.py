@@ -16,7 +16,9 @@ def entries(optimizers, search=None, trials=None, schedule=None):
 
 
 def test_labels_and_what_is_written_of_optimizers():
-    keras.optimizers.RMSprop()  # The names of those that follow are numbered.
+    # The names of those that follow are numbered.
+    keras.optimizers.RMSprop()
+    keras_adamx.ScheduleFreeAdamW()
     own = keras.optimizers.schedules.CosineDecay(0.1, 10)
     given = [
         "adam",

@@ -380,3 +380,13 @@ def test_parts_that_share_a_program(monkeypatch, arguments, dtype):
         results.append(problem.train(optimizer, 4, shapes, dtype))
     for a, b in zip(*results):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=5e-7)
+
+
+@pytest.mark.backend("tensorflow")
+def test_many_optimizers_are_no_frequent_tracing(caplog):
+    for size in range(8):
+        optimizer = keras_adamx.SGD(0.1)
+        weights = keras.Variable(np.ones(size + 1, "float32"))
+        for _ in range(2):
+            optimizer.apply([ops.ones(size + 1)], [weights])
+    assert "retracing" not in caplog.text

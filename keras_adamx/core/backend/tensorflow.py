@@ -189,18 +189,21 @@ class Executor:
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same compiled by XLA."""
-
-    def traced(*arguments: Any) -> Any:
-        token = _within_xla.set(True)
-        try:
-            return function(*arguments)
-        finally:
-            _within_xla.reset(token)
-
+    # A partial function counts as one of its own: TensorFlow would take functions of
+    # the same code for one that is traced again and again, and warn.
+    traced = functools.partial(_traced_within_xla, function)
     compiled: Callable[..., Any] = tf.function(
         traced, jit_compile=True, autograph=False
     )
     return compiled
+
+
+def _traced_within_xla(function: Callable[..., Any], *arguments: Any) -> Any:
+    token = _within_xla.set(True)
+    try:
+        return function(*arguments)
+    finally:
+        _within_xla.reset(token)
 
 
 def _in_parts(
