@@ -16,6 +16,7 @@ import keras_adamx
 from keras_adamx import documentation, plots
 from keras_adamx.plots.style import pyplot
 from keras_adamx.plots.trajectories import ENDINGS
+from keras_adamx.registry import name_and_rate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,7 +119,8 @@ def plot(arguments: argparse.Namespace) -> None:
             f"argument --out: the file must end in {', '.join(ENDINGS)}. Received: "
             f"{str(out)!r}"
         )
-    named = {given: name_and_rate(given) for given in arguments.names}
+    with reported(ValueError):
+        named = {given: name_and_rate(given) for given in arguments.names}
     with reported(ImportError, TypeError, ValueError):
         # Without a display, or a window that nobody asked for.
         pyplot().switch_backend("Agg")
@@ -140,19 +142,6 @@ def plot(arguments: argparse.Namespace) -> None:
             ended = f"not finite at step {path.diverged_at}"
         print(f"{label}\t{ended}")
     print(f"written to {out}")
-
-
-def name_and_rate(given: str) -> tuple[str, float | None]:
-    """The parts of "adam=0.1", or a name alone."""
-    name, equals, rate = given.partition("=")
-    if not equals:
-        return name, None
-    try:
-        return name, float(rate)
-    except ValueError:
-        raise CommandError(
-            f"the learning rate of {name!r} must be a number. Received: {given!r}"
-        ) from None
 
 
 def arrays_of(argument: str, path: Path) -> dict[str, np.ndarray]:

@@ -25,6 +25,23 @@ def classes() -> dict[str, type[Optimizer]]:
     }
 
 
+def name_and_rate(given: str) -> tuple[str, float | None]:
+    """The parts of "adam=0.1", or a name alone.
+
+    Raises:
+        ValueError: What stands behind the = is no number.
+    """
+    name, equals, rate = given.partition("=")
+    if not equals:
+        return name, None
+    try:
+        return name, float(rate)
+    except ValueError:
+        raise ValueError(
+            f"the learning rate of {name!r} must be a number. Received: {given!r}"
+        ) from None
+
+
 def list_optimizers(
     pattern: str = "*", *, with_description: bool = False
 ) -> list[str] | list[tuple[str, str]]:

@@ -142,8 +142,6 @@ class OptimizerMonitor(keras.callbacks.Callback):
             each = measured.each()
             found |= self._of_slots(each) if self._slots else {}
             found |= self._of_layers(each) if self._by_layer else {}
-        if not self._prefix:
-            return found
         return {self._prefix + name: value for name, value in found.items()}
 
     def _of_slots(self, each: list[Measures]) -> dict[str, float]:

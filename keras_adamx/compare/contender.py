@@ -15,7 +15,7 @@ from keras_adamx.compare.records import Entry
 from keras_adamx.compare.search import Searched, searched
 from keras_adamx.core.bridge import undecayed_patterns
 from keras_adamx.core.optimizer import Optimizer
-from keras_adamx.registry import class_of
+from keras_adamx.registry import class_of, name_and_rate
 from keras_adamx.schedules import CosineWithWarmup, LinearWarmup
 
 SCHEDULES = ("warmup-cosine", "cosine", "warmup-constant", "constant")
@@ -166,8 +166,8 @@ def _label(one: Any) -> str:
 def _prototype(label: str, given: Any) -> Any:
     """An optimizer with all arguments of what was given."""
     if isinstance(given, str):
-        path, equals, rate = given.partition("=")
-        arguments = {"learning_rate": _number(given, rate)} if equals else {}
+        path, rate = name_and_rate(given)
+        arguments = {} if rate is None else {"learning_rate": rate}
         package, _, name = path.rpartition(".")
         if package in ("", "keras_adamx"):
             return class_of(name)(**arguments)
@@ -188,16 +188,6 @@ def _prototype(label: str, given: Any) -> Any:
         "compare: argument `optimizers` must hold names, classes and optimizers. "
         f"Received for {label!r}: {given!r}"
     )
-
-
-def _number(given: str, rate: str) -> float:
-    try:
-        return float(rate)
-    except ValueError as error:
-        raise ValueError(
-            "compare: what stands behind the = of an optimizer is its learning rate, a "
-            f"number. Received: {given!r}"
-        ) from error
 
 
 def _contender(

@@ -18,12 +18,12 @@ from keras_adamx.cli import (
     CommandError,
     arrays_of,
     import_from_here,
-    name_and_rate,
     print_parts,
     reported,
     rich_console,
 )
 from keras_adamx.doctor.diagnose import diagnose
+from keras_adamx.registry import name_and_rate
 
 # Characters of what Keras says of a file that it cannot load.
 MOST = 300
@@ -118,8 +118,8 @@ def _model(path: Path, arguments: argparse.Namespace, loss: Any) -> Any:
     """The model of a file, with a loss and perhaps an optimizer."""
     optimizer = None
     if arguments.optimizer is not None:
-        name, rate = name_and_rate(arguments.optimizer)
         with reported(TypeError, ValueError):
+            name, rate = name_and_rate(arguments.optimizer)
             optimizer = keras_adamx.get(
                 name, **({} if rate is None else {"learning_rate": rate})
             )

@@ -525,7 +525,10 @@ def test_data_are_split_by_a_seed():
         ({"optimizers": []}, "one or more"),
         ({"optimizers": ["adan"]}, "There is no optimizer 'adan'"),
         ({"optimizers": ["keras.Adan"]}, "'keras.Adan'"),
-        ({"optimizers": ["adam=fast"]}, "a number. Received: 'adam=fast'"),
+        (
+            {"optimizers": ["adam=fast"]},
+            "must be a number. Received: 'adam=fast'",
+        ),
         ({"optimizers": ["adam", "adam"]}, "two optimizers are called 'adam'"),
         ({"optimizers": [3]}, "Received for '3': 3"),
         ({"optimizers": 3}, "optimizers=3"),

@@ -202,7 +202,6 @@ def test_clipping_is_on_the_mean_of_a_window(name):
     problem.assert_close(trained, problem.values(expected), rtol=1e-5)
 
 
-# On JAX, Keras' wrapper works inside of `fit` only: `test_mixed_float16_in_fit`.
 @pytest.mark.parametrize("size", [1023, 1024, 1031, 40_000])
 def test_norms_of_large_variables(size):
     gradient = np.random.default_rng(0).normal(size=size).astype("float32")
@@ -215,6 +214,7 @@ def test_norms_of_large_variables(size):
     problem.assert_close(problem.values([weights]), [expected])
 
 
+# On JAX, Keras' wrapper works inside of `fit` only: `test_mixed_float16_in_fit`.
 @pytest.mark.backend("tensorflow", "torch")
 @pytest.mark.parametrize("bad", [False, True])
 def test_loss_scale_optimizer_around_ours(name, bad):

@@ -18,12 +18,11 @@
 - `read`: the value of a variable as a tensor.
 - `reader`: a function that reads variables, for NumPy, as often as it is called.
 - `scope_of`: a context in which variables are made where those of a model live.
-- `sums_of_squares`: of each tensor the sum of the squares of its elements, as float32.
 - `timed`: a function that makes one update, compiled as in training, and waits for it.
 - `to_dense`: a gradient as a dense tensor, repeated rows summed.
 - `to_rows`: the rows of a gradient that has only some, or None if it is dense.
-- `whole`: the value of a variable whose parts may be on several machines.
 - `total`: the sum of all elements of a tensor.
+- `whole`: the value of a variable whose parts may be on several machines.
 - `when`: values changed by a function if a condition holds, else as they are.
 """
 
@@ -59,7 +58,6 @@ randomness_kept = _module.randomness_kept
 read = _module.read
 reader = _module.reader
 scope_of = _module.scope_of
-sums_of_squares = _module.sums_of_squares
 timed = _module.timed
 to_dense = _module.to_dense
 to_rows = _module.to_rows

@@ -53,11 +53,6 @@ def kept(x: Any) -> Any:
 total = jax.numpy.sum
 
 
-def sums_of_squares(tensors: list[Any]) -> Any:
-    squares = [jax.numpy.square(x.astype("float32")) for x in tensors]
-    return jax.numpy.stack([jax.numpy.sum(x) for x in squares])
-
-
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
     # A loop of one turn or none: XLA runs loops in place, but copies what passes
     # through a conditional.

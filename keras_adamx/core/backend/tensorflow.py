@@ -102,10 +102,6 @@ def total(x: Any) -> Any:
     return found + tf.reduce_sum(rest) if rest.shape[0] else found
 
 
-def sums_of_squares(tensors: list[Any]) -> Any:
-    return tf.stack([total(tf.square(tf.cast(x, tf.float32))) for x in tensors])
-
-
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
     # A loop of one turn or none: XLA runs loops in place, but copies what passes
     # through a conditional.

@@ -58,11 +58,6 @@ def kept(x: Any) -> Any:
 total = torch.sum
 
 
-def sums_of_squares(tensors: list[Any]) -> Any:
-    # Not `torch._foreach_norm`, which adds up one by one.
-    return torch.stack([x.square().sum() for x in tensors]).float()
-
-
 def when(condition: Any, function: Any, values: list[Any]) -> list[Any]:
     return function(values) if condition else values
 
